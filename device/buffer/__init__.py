@@ -1,0 +1,1 @@
+"""The pre-event ring and the cursors that read it."""

@@ -1,0 +1,1 @@
+"""Button gestures, trigger inputs, lights, buzzer and vibration."""

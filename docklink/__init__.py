@@ -1,0 +1,1 @@
+"""How camera and dock talk to each other."""
