@@ -1,0 +1,61 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+
+.PHONY: help demo test long check bench lock docs clean
+
+help:
+	@echo "make demo    the camera on this machine: press, clip, proof      (DEMO_ARGS='--preroll 5 --seconds 5')"
+	@echo "make test    lint, types, import rules and all tests"
+	@echo "make long    the long form of the campaigns; writes docs/reports/"
+	@echo "make check   lint, types and import rules alone"
+	@echo "make bench   measurements beside peers"
+	@echo "make docs    write the generated parts of docs/ again"
+	@echo "make lock    resolve the locked versions again"
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml scripts/system-packages
+	scripts/system-packages demo
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo requirements/test.txt
+	scripts/system-packages test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/preroll demo $(DEMO_ARGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+test: check
+	-scripts/fetch-footage
+	-scripts/fetch-age-vectors
+	$(BIN)/pytest -m "not long"
+
+long: $(VENV)/.test
+	$(BIN)/pytest -m long
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.demo
+	$(BIN)/python scripts/generate-docs
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" --extra demo pyproject.toml -o requirements/demo.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" --extra demo --group dev -c requirements/demo.txt pyproject.toml -o requirements/test.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
