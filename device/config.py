@@ -1,0 +1,215 @@
+"""The camera's TOML: hardware, paths, and the policy that holds until a dock pushes a signed one."""
+
+import re
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from device.capture.source import CaptureError, SourceKind, SourceOptions, SourceSpec, parse_source
+from device.controls.config import ControlsConfig
+from device.errors import DeviceError
+
+__all__ = [
+    "CameraSection",
+    "ConfigError",
+    "DeviceConfig",
+    "DeviceSection",
+    "PolicySection",
+    "RingSection",
+    "SoundSection",
+    "StorageSection",
+    "load_config",
+    "parse_config",
+]
+
+_DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+_Seconds = Annotated[float, Meta(ge=0)]
+_MICROPHONE = re.compile(r"none|synthetic|replay|alsa:.+")
+
+
+class ConfigError(DeviceError):
+    """A configuration file cannot be used; the line says which file, which key, and what would be right."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all tables of the file have in common: no unknown keys."""
+
+
+class DeviceSection(_Section, frozen=True, kw_only=True):
+    """Who this camera is, and where it keeps things."""
+
+    id: _DeviceId
+    vault: str = "/var/lib/preroll/vault"
+    keys: str = "/etc/preroll/keys"
+
+
+class CameraSection(_Section, frozen=True, kw_only=True):
+    """The frame source; size, rate and bit rate are ignored by a replayed H.264 file."""
+
+    source: str = "picamera"
+    width: Annotated[int, Meta(ge=64, le=4096)] = 1920
+    height: Annotated[int, Meta(ge=64, le=2304)] = 1080
+    rate: Annotated[int, Meta(ge=1, le=120)] = 30
+    bitrate_kbps: Annotated[int, Meta(ge=100, le=50_000)] = 10_000
+    gop_s: Annotated[float, Meta(gt=0, le=10)] = 1.0
+
+
+class SoundSection(_Section, frozen=True, kw_only=True):
+    """The microphone: `alsa:DEVICE`, `synthetic`, `replay` (the sound of the replayed file) or `none`."""
+
+    microphone: str = "alsa:default"
+
+
+class RingSection(_Section, frozen=True, kw_only=True):
+    """Memory for encoded frames, those that storage has yet to take included."""
+
+    limit_mib: Annotated[int, Meta(ge=1, le=2048)] = 96
+
+
+class StorageSection(_Section, frozen=True, kw_only=True):
+    """When space is called low, and when it is called full."""
+
+    alarm_minutes: Annotated[float, Meta(ge=0)] = 10.0
+    minimum_mib: Annotated[int, Meta(ge=1)] = 8
+
+
+class PolicySection(_Section, frozen=True, kw_only=True):
+    """What is recorded and for whom, until a dock has pushed a signed configuration."""
+
+    recipients: tuple[str, ...] = ()
+    recipients_file: str = ""
+    window_s: Annotated[float, Meta(ge=0, le=120)] = 30.0
+    sound: bool = True
+    sound_before_press: bool = False
+    hold_s: Annotated[float, Meta(ge=0.5, le=30)] = 3.0
+    confirm_stop: bool = False
+    confirm_s: Annotated[float, Meta(ge=1, le=60)] = 5.0
+    limit_minutes: Annotated[float, Meta(gt=0)] = 240.0
+    reminder_s: _Seconds = 120.0
+    stealth: bool = False
+    keep_released_hours: _Seconds = 72.0
+
+
+class DeviceConfig(_Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    device: DeviceSection
+    camera: CameraSection = CameraSection()
+    sound: SoundSection = SoundSection()
+    ring: RingSection = RingSection()
+    storage: StorageSection = StorageSection()
+    controls: ControlsConfig = ControlsConfig()
+    policy: PolicySection = PolicySection()
+
+    @property
+    def source(self) -> SourceSpec:
+        """The frame source by kind and target."""
+        return parse_source(self.camera.source)
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """How the picture is to be made."""
+        camera = self.camera
+        return SourceOptions(
+            width=camera.width,
+            height=camera.height,
+            rate=Fraction(camera.rate),
+            bitrate_bps=camera.bitrate_kbps * 1000,
+            gop_ns=int(camera.gop_s * 1e9),
+        )
+
+
+def load_config(path: Path) -> DeviceConfig:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, has an unknown or wrong key, or combines what can't be
+        combined.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}", found=error.strerror or "", remedy="name a readable file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not text", expected="UTF-8", found=f"byte {error.start}") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str) -> DeviceConfig:
+    """Check the text of a configuration; `name` is what errors call it.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(text), DeviceConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not TOML", found=str(error)) from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}{_place(text, str(error))}", found=_plain(str(error))) from error
+    except DeviceError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    _check(config, name)
+    return config
+
+
+def _check(config: DeviceConfig, name: str) -> None:
+    try:
+        spec = config.source
+    except CaptureError as error:
+        raise ConfigError(f"{name}: camera.source: {error}") from error
+    microphone = config.sound.microphone
+    if not _MICROPHONE.fullmatch(microphone):
+        raise ConfigError(
+            f"{name}: sound.microphone",
+            expected="alsa:DEVICE, synthetic, replay or none",
+            found=repr(microphone),
+        )
+    if microphone == "replay" and spec.kind is not SourceKind.REPLAY:
+        raise ConfigError(
+            f"{name}: sound.microphone is replay", expected="camera.source = replay:FILE", found=str(spec)
+        )
+    policy = config.policy
+    if bool(policy.recipients) == bool(policy.recipients_file):
+        raise ConfigError(
+            f"{name}: policy",
+            expected="either recipients or recipients_file",
+            found="both" if policy.recipients else "neither",
+            remedy="name who can open the clips; without one nothing may be recorded",
+        )
+
+
+def _plain(message: str) -> str:
+    """Say a validation error in words that do not presume msgspec."""
+    sentence, _, where = message.partition(" - at ")
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    sentence = sentence.replace("Object contains", "there is an").replace("Object missing", "missing")
+    return f"{sentence} in {key}" if key else sentence
+
+
+def _place(text: str, message: str) -> str:
+    """Find the line of the key that a validation error names: `, line N`, or nothing."""
+    where = message.partition(" - at ")[2].strip("`").removeprefix("$.")
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    parts = [part for part in where.split(".") if part and not part.startswith("$")]
+    if unknown:
+        parts.append(unknown[1])
+    if not parts:
+        return ""
+    *tables, key = (re.sub(r"\[.*", "", part) for part in parts)
+    current: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            current = [part.strip() for part in header[1].split(".")]
+            if current == [*tables, key]:
+                return f", line {number}"
+        elif current == tables and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
+            return f", line {number}"
+    return ""

@@ -1,0 +1,1 @@
+"""Battery, storage and clock: what the camera knows about itself."""
