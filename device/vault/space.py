@@ -1,0 +1,89 @@
+"""Space left in the vault: in bytes, in minutes at the current rate, and the reserve that sealing lives on."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from evidence.storage import StorageError, sync_directory
+
+__all__ = ["RESERVE_BYTES", "Reserve", "Space", "minutes_left", "read_space"]
+
+RESERVE_BYTES = 16 * 1024 * 1024
+"""Kept allocated for sealing and logs, so that a full vault still ends its clip well."""
+
+_SECONDS_PER_MINUTE = 60
+
+
+class Space(msgspec.Struct, frozen=True):
+    """Bytes of the vault's file system; `free_bytes` is what an unprivileged writer can still use."""
+
+    free_bytes: int
+    total_bytes: int
+
+
+def read_space(root: Path) -> Space:
+    """Ask the file system.
+
+    Raises:
+        StorageError: it does not answer.
+    """
+    try:
+        figures = os.statvfs(root)
+    except OSError as error:
+        raise StorageError("cannot read the space left", error) from error
+    return Space(figures.f_bavail * figures.f_frsize, figures.f_blocks * figures.f_frsize)
+
+
+def minutes_left(free_bytes: int, rate_bytes_per_s: float) -> float | None:
+    """Return how long recording can go on, in minutes; `None` while the rate is unknown (0)."""
+    if rate_bytes_per_s <= 0:
+        return None
+    return free_bytes / rate_bytes_per_s / _SECONDS_PER_MINUTE
+
+
+class Reserve:
+    """A file that holds space and no content."""
+
+    def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
+        self._path = path
+        self._size_bytes = size_bytes
+
+    @property
+    def held(self) -> bool:
+        """Whether the space is held now."""
+        try:
+            return self._path.stat().st_blocks * 512 >= self._size_bytes
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageError("cannot look at the reserve", error) from error
+
+    def hold(self) -> None:
+        """Allocate the space (again).
+
+        Raises:
+            StorageError: there is too little of it, or the file system is read-only.
+        """
+        try:
+            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, self._size_bytes)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise StorageError("cannot hold the reserve", error) from error
+        sync_directory(self._path.parent)
+
+    def give_up(self) -> None:
+        """Free the space, so that the clip that filled the vault can be ended and sealed.
+
+        Raises:
+            StorageError: the file system refuses.
+        """
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError("cannot give up the reserve", error) from error
+        sync_directory(self._path.parent)

@@ -1,0 +1,212 @@
+"""The clips held on the camera: claiming numbers, listing, space.
+
+A claim is durable, with line 0 of the journal, before the first byte of the clip: line 0 is written and synced
+in a directory of another name, and the rename is what makes it a clip. So a directory with a clip's name always
+holds a whole line 0, and a number that anybody can have seen is never given twice.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from device.vault.layout import CLAIM_PREFIX, VaultError, VaultLayout
+from device.vault.space import Reserve, Space, read_space
+from evidence.documents import ClipStart, decode
+from evidence.errors import EvidenceError
+from evidence.storage import AppendFile, PosixAppendFile, StorageError, sync_directory
+
+__all__ = ["ClaimedClip", "ClipEntry", "ClipPlace", "FileOpener", "Vault", "list_clips"]
+
+FileOpener = Callable[[Path], AppendFile]
+"""Creates a file to append to; tests put a slow or failing card here."""
+
+_LINE_LIMIT_BYTES = 1 << 20
+
+
+class ClipPlace(msgspec.Struct, frozen=True):
+    """The place in the numbering that a claim takes."""
+
+    device: str
+    epoch: str
+    generation: int
+    number: int
+    previous_start: str | None
+
+
+class ClaimedClip(msgspec.Struct, frozen=True):
+    """A claimed number: the clip's directory, its journal (line 0 on storage), the way to make more files."""
+
+    name: str
+    number: int
+    directory: Path
+    journal: AppendFile
+    open_file: FileOpener
+
+
+class ClipEntry(msgspec.Struct, frozen=True):
+    """One clip of a vault or store, as it lies there; nothing about it is verified."""
+
+    name: str
+    directory: Path
+    state: str
+    bytes: int
+
+
+class Vault:
+    """All clips of this camera. Thread-safe."""
+
+    def __init__(
+        self, layout: VaultLayout, open_file: FileOpener = PosixAppendFile, reserve: Reserve | None = None
+    ) -> None:
+        self._layout = layout
+        self._open_file = open_file
+        self._lock = threading.Lock()
+        self._reserve = reserve or Reserve(layout.reserve)
+        self.damaged: list[str] = []
+        self._number, self._last_start = self._find_last()
+
+    @property
+    def layout(self) -> VaultLayout:
+        """Where things lie."""
+        return self._layout
+
+    @property
+    def reserve(self) -> Reserve:
+        """The space kept for sealing and logs."""
+        return self._reserve
+
+    @property
+    def last_number(self) -> int:
+        """The highest number claimed in this epoch, 0 if none."""
+        return self._number
+
+    def space(self) -> Space:
+        """Space left on the vault's file system.
+
+        Raises:
+            StorageError: the file system does not answer.
+        """
+        return read_space(self._layout.root)
+
+    def claim(self, make_line0: Callable[[ClipPlace], tuple[str, bytes]]) -> ClaimedClip:
+        """Claim the next number; `make_line0` returns the clip's name and its signed line 0.
+
+        Raises:
+            StorageError: line 0 could not be put on storage; the number is not taken.
+        """
+        with self._lock:
+            facts = self._layout.facts
+            place = ClipPlace(facts.device, facts.epoch, facts.generation, self._number + 1, self._last_start)
+            name, line0 = make_line0(place)
+            clip = self._write_claim(place.number, name, line0)
+            self._number = place.number
+            self._last_start = hashlib.sha256(line0).hexdigest()
+            return clip
+
+    def _write_claim(self, number: int, name: str, line0: bytes) -> ClaimedClip:
+        staging = self._layout.clips / f"{CLAIM_PREFIX}{number:06d}"
+        final = self._layout.clips / name
+        if final.exists():
+            raise VaultError("cannot claim a number", expected="a new name", found=name)
+        try:
+            staging.mkdir(mode=0o700)
+        except FileExistsError:
+            # Left by a claim of this process that failed half-way; its line 0 was never published.
+            (staging / "journal.jsonl").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError("cannot make a directory for a clip", error) from error
+        journal = self._open_file(staging / "journal.jsonl")
+        try:
+            journal.append(line0)
+            journal.sync()
+            sync_directory(staging)
+            staging.rename(final)
+            sync_directory(self._layout.clips)
+        except OSError as error:
+            journal.close()
+            raise StorageError("cannot publish a claim", error) from error
+        except StorageError:
+            journal.close()
+            raise
+        return ClaimedClip(name, number, final, journal, self._open_file)
+
+    def _find_last(self) -> tuple[int, str | None]:
+        """Return the highest number of this epoch and the digest of its line 0, as stored.
+
+        A line 0 that a bad card has damaged must not keep the camera from recording: its number counts by the
+        directory's name, the chain goes on from the bytes that are there, and verification will show the
+        damage.
+        """
+        epoch = self._layout.facts.epoch
+        for number, path in _by_number_descending(self._layout.clips, self._layout.tombstones):
+            try:
+                line0 = _first_line(path / "journal.jsonl")
+                if _epoch_of(line0) != epoch:
+                    continue
+            except EvidenceError as error:
+                self.damaged.append(f"{path.name}: {error}")
+                line0 = error.line0 if isinstance(error, _DamagedStartError) else b""
+            return number, hashlib.sha256(line0).hexdigest()
+        return 0, None
+
+
+def list_clips(root: Path) -> Iterator[ClipEntry]:
+    """List the clips of a vault (`clips/NAME`) or store (`clips/DEVICE/NAME`), by name.
+
+    Raises:
+        VaultError: `root` is neither.
+    """
+    if not (root / "clips").is_dir() or not any(
+        (root / name).is_file() for name in ("vault.json", "store.json")
+    ):
+        raise VaultError(f"no clips in {root}", expected="the root of a vault or a store")
+    pattern = "*/journal.jsonl" if (root / "vault.json").is_file() else "*/*/journal.jsonl"
+    for journal in sorted((root / "clips").glob(pattern)):
+        directory = journal.parent
+        if directory.name.startswith(CLAIM_PREFIX):
+            continue
+        media = directory / "clip.mp4.age"
+        state = "sealed" if (directory / "manifest.json").is_file() else "unsealed"
+        yield ClipEntry(directory.name, directory, state, media.stat().st_size if media.is_file() else 0)
+
+
+def _by_number_descending(*roots: Path) -> list[tuple[int, Path]]:
+    found: list[tuple[int, Path]] = []
+    for root in roots:
+        for path in root.iterdir():
+            number = path.name.rpartition("-")[2]
+            if number.isdigit() and not path.name.startswith("."):
+                found.append((int(number), path))
+    return sorted(found, reverse=True)
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(_LINE_LIMIT_BYTES)
+    except OSError as error:
+        raise StorageError(f"cannot read line 0 of {path.parent.name}", error) from error
+
+
+class _Line(msgspec.Struct):
+    l: msgspec.Raw  # noqa: E741  # the format's own name
+    s: str
+
+
+class _DamagedStartError(EvidenceError):
+    """A line 0 that cannot be read; `line0` holds the bytes that are there."""
+
+    line0 = b""
+
+
+def _epoch_of(line0: bytes) -> str:
+    """Read the epoch in a line 0 of our own vault; its signature is checked when the clip is verified."""
+    try:
+        return decode(msgspec.json.decode(line0, type=_Line).l, ClipStart).epoch
+    except (msgspec.MsgspecError, UnicodeDecodeError, EvidenceError) as error:
+        damaged = _DamagedStartError("line 0 is damaged", expected="the start of a journal")
+        damaged.line0 = line0
+        raise damaged from error
