@@ -1,0 +1,218 @@
+"""Plays the table of patterns: states, signals and renewals in, changes of output lines out.
+
+No clock, thread or line: `tick(now_ns)` says which lines change, `next_deadline_ns()` when to ask again.
+
+The recording light lives by the writer's progress. `renew` lights it for at most 2 s from now; without renewal it
+lapses to the fault pattern. Between `show` of a recording state and the first renewal it stays dark, for 2 s at
+most, because nothing is on storage yet.
+"""
+
+import msgspec
+
+from device.controls.patterns import (
+    PATTERNS,
+    RECORDING_STATES,
+    SIGNALS,
+    Colour,
+    IndicatorState,
+    Line,
+    Pattern,
+    Signal,
+)
+
+__all__ = ["IndicatorPolicy", "Indicators", "LineChange"]
+
+_NS_PER_S = 1_000_000_000
+_LONGEST_RENEWAL_NS = 2 * _NS_PER_S
+
+
+class LineChange(msgspec.Struct, frozen=True, gc=False):
+    """An output line is to be switched."""
+
+    line: Line
+    on: bool
+
+
+class IndicatorPolicy(msgspec.Struct, frozen=True):
+    """What may be seen, heard and felt. Stealth: no light, no sound, and vibration only if asked for."""
+
+    sound: bool = True
+    vibration: bool = True
+    stealth: bool = False
+    stealth_vibration: bool = False
+    reminder_ns: int = 120 * _NS_PER_S
+
+    @property
+    def light_allowed(self) -> bool:
+        """Whether a light may be on."""
+        return not self.stealth
+
+    @property
+    def sound_allowed(self) -> bool:
+        """Whether the buzzer may be on."""
+        return self.sound and not self.stealth
+
+    @property
+    def vibration_allowed(self) -> bool:
+        """Whether the motor may be on."""
+        return self.vibration and (self.stealth_vibration or not self.stealth)
+
+
+class _Playing(msgspec.Struct, frozen=True):
+    pattern: Pattern
+    since_ns: int
+
+
+class Indicators:
+    """The player. Times passed in never decrease.
+
+    A signal plays over the state: its light replaces the state's, its sound and vibration too, until each is over.
+    A new signal replaces the one that plays, because the latest press is what the wearer wants answered; only the
+    reminder gives way.
+    """
+
+    def __init__(self, now_ns: int, policy: IndicatorPolicy | None = None) -> None:
+        self.policy = policy or IndicatorPolicy()
+        self.lapses = 0
+        self._now_ns = now_ns
+        self._state = IndicatorState.STARTING
+        self._showing = IndicatorState.STARTING
+        self._base = _Playing(PATTERNS[self._state], now_ns)
+        self._signal: _Playing | None = None
+        self._dark_until_ns: int | None = None
+        self._lit_until_ns: int | None = None
+        self._remind_ns: int | None = None
+        self._levels = dict.fromkeys(Line, False)
+
+    @property
+    def state(self) -> IndicatorState:
+        """The state that was asked for last."""
+        return self._state
+
+    @property
+    def showing(self) -> IndicatorState | None:
+        """The state that is shown: `FAULT` once the recording light has lapsed, `None` before it is first lit."""
+        return None if self._is_dark() else self._showing
+
+    @property
+    def levels(self) -> frozenset[Line]:
+        """The lines that are on, as of the last `tick`."""
+        return frozenset(line for line, on in self._levels.items() if on)
+
+    def show(self, state: IndicatorState, now_ns: int) -> None:
+        """Show a state from now on. The same state again changes nothing."""
+        self._pass_time(now_ns)
+        if state is self._state:
+            return
+        was_recording, is_recording = self._state in RECORDING_STATES, state in RECORDING_STATES
+        self._state = state
+        if is_recording and not was_recording:
+            self._dark_until_ns, self._lit_until_ns = now_ns + _LONGEST_RENEWAL_NS, None
+            self._remind_ns = now_ns + self.policy.reminder_ns
+        elif not is_recording:
+            self._dark_until_ns = self._lit_until_ns = self._remind_ns = None
+        self._choose(now_ns)
+
+    def signal(self, kind: Signal, now_ns: int) -> None:
+        """Play a signal once, from now on, in place of any other that plays."""
+        self._pass_time(now_ns)
+        self._signal = _Playing(SIGNALS[kind], now_ns)
+
+    def renew(self, now_ns: int, until_ns: int) -> None:
+        """Keep the recording light alive until `until_ns`, at most 2 s from now. Otherwise without effect."""
+        self._pass_time(now_ns)
+        if self._state not in RECORDING_STATES:
+            return
+        until_ns = min(until_ns, now_ns + _LONGEST_RENEWAL_NS)
+        if until_ns > now_ns and (self._lit_until_ns is None or until_ns > self._lit_until_ns):
+            self._lit_until_ns, self._dark_until_ns = until_ns, None
+            self._choose(now_ns)
+
+    def set_policy(self, policy: IndicatorPolicy, now_ns: int) -> None:
+        """Change what may be seen, heard and felt, such as stealth on or off."""
+        self._pass_time(now_ns)
+        self.policy = policy
+
+    def tick(self, now_ns: int) -> tuple[LineChange, ...]:
+        """Return the lines to switch now."""
+        self._pass_time(now_ns)
+        wanted = self._wanted()
+        changes = tuple(
+            LineChange(line, line in wanted) for line in Line if self._levels[line] is not (line in wanted)
+        )
+        self._levels = {line: line in wanted for line in Line}
+        return changes
+
+    def next_deadline_ns(self) -> int:
+        """Return the earliest time at which a line, or what is shown, may change by itself."""
+        times = [self._now_ns + self._longest_silence_ns()]
+        times += [t for t in (self._dark_until_ns, self._lit_until_ns, self._remind_ns) if t is not None]
+        return max(min(times), self._now_ns + 1)
+
+    def _pass_time(self, now_ns: int) -> None:
+        """Let everything fall due that is, in its order."""
+        self._now_ns = max(now_ns, self._now_ns)
+        for until_ns in (self._dark_until_ns, self._lit_until_ns):
+            if until_ns is not None and until_ns <= self._now_ns:
+                self._dark_until_ns = self._lit_until_ns = None
+                self.lapses += 1
+                self._choose(until_ns)
+        if self._signal is not None and self._now_ns - self._signal.since_ns >= self._signal.pattern.length_ns:
+            self._signal = None
+        self._remind()
+
+    def _remind(self) -> None:
+        if self._remind_ns is None or self._now_ns < self._remind_ns:
+            return
+        due_ns = self._remind_ns
+        late = (self._now_ns - due_ns) // self.policy.reminder_ns
+        self._remind_ns = due_ns + (late + 1) * self.policy.reminder_ns
+        # Only what is known to be recording is said to be; and a press's answer goes first.
+        if self._lit_until_ns is not None and self._signal is None:
+            self._signal = _Playing(SIGNALS[Signal.REMINDER], self._now_ns)
+
+    def _is_dark(self) -> bool:
+        return self._dark_until_ns is not None
+
+    def _choose(self, at_ns: int) -> None:
+        lapsed = self._state in RECORDING_STATES and self._lit_until_ns is None and not self._is_dark()
+        shown = IndicatorState.FAULT if lapsed else self._state
+        if self._base.pattern is not PATTERNS[shown] or shown is not self._showing:
+            self._showing = shown
+            self._base = _Playing(PATTERNS[shown], at_ns)
+
+    def _wanted(self) -> set[Line]:
+        colour, _ = self._light()
+        wanted: set[Line] = set(colour.value) if self.policy.light_allowed else set()
+        if self.policy.sound_allowed and self._pulse("buzzer")[0]:
+            wanted.add(Line.BUZZER)
+        if self.policy.vibration_allowed and self._pulse("vibration")[0]:
+            wanted.add(Line.VIBRATION)
+        return wanted
+
+    def _longest_silence_ns(self) -> int:
+        """Return for how long no track changes its value, at most a minute."""
+        rests = [self._light()[1], self._pulse("buzzer")[1], self._pulse("vibration")[1]]
+        if self._signal is not None:
+            rests.append(self._signal.since_ns + self._signal.pattern.length_ns - self._now_ns)
+        return min([rest for rest in rests if rest is not None], default=60 * _NS_PER_S)
+
+    def _light(self) -> tuple[Colour, int | None]:
+        if self._signal is not None:
+            colour, rest_ns = self._signal.pattern.light.at(self._now_ns - self._signal.since_ns)
+            if colour is not None:
+                return colour, rest_ns
+        if self._is_dark():
+            return Colour.OFF, None
+        colour, rest_ns = self._base.pattern.light.at(self._now_ns - self._base.since_ns)
+        return colour or Colour.OFF, rest_ns
+
+    def _pulse(self, track: str) -> tuple[bool, int | None]:
+        if self._signal is not None:
+            # A signal silences the state's own sounds, so that its rhythm stays clear.
+            on, rest_ns = getattr(self._signal.pattern, track).at(self._now_ns - self._signal.since_ns)
+            return bool(on), rest_ns
+        if self._is_dark():
+            return False, None
+        on, rest_ns = getattr(self._base.pattern, track).at(self._now_ns - self._base.since_ns)
+        return bool(on), rest_ns
