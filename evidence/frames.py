@@ -9,7 +9,16 @@ from fractions import Fraction
 
 import msgspec
 
-__all__ = ["AudioFormat", "EncodedFrame", "GapCause", "SilenceCause", "Span", "Track", "VideoFormat"]
+__all__ = [
+    "AudioFormat",
+    "EncodedFrame",
+    "GapCause",
+    "Shortfall",
+    "SilenceCause",
+    "Span",
+    "Track",
+    "VideoFormat",
+]
 
 
 class Track(enum.IntEnum):
@@ -43,6 +52,14 @@ class GapCause(enum.StrEnum):
     CAMERA_RESTARTED = "camera_restarted"
     TRUNCATED = "truncated"
     STORAGE_STALL = "storage_stall"
+
+
+class Shortfall(enum.StrEnum):
+    """Why fewer pre-event seconds than requested (docs/formats.md, `preevent`)."""
+
+    JUST_STARTED = "just_started"
+    BYTE_LIMIT = "byte_limit"
+    CAMERA_GAP = "camera_gap"
 
 
 class SilenceCause(enum.StrEnum):
