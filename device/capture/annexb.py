@@ -16,7 +16,7 @@ SEI_UUID = bytes.fromhex("8f5b3c1ad7e94f62b1c4a9d35e7f2b96")
 """Names the user data of this house in an SEI message (random, RFC 9562 version 4)."""
 
 _START = b"\x00\x00\x01"
-_SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
+_SLICE, _IDR, _SEI, _SPS, _PPS, _DELIMITER = 1, 5, 6, 7, 8, 9
 _TYPE_MASK = 0x1F
 _USER_DATA_UNREGISTERED = 5
 
@@ -65,6 +65,13 @@ def insert_before_slice(data: bytes, units: bytes) -> bytes:
     found = first_slice(data)
     at = len(data) if found is None else found[1]
     return data[:at] + units + data[at:]
+
+
+def with_parameter_sets(data: bytes, sets: bytes) -> bytes:
+    """Put SPS and PPS (with start codes) first, behind an access unit delimiter if there is one."""
+    kind, _, end = next(nal_units(data), (0, 0, 0))
+    at = end if kind == _DELIMITER else 0
+    return data[:at] + sets + data[at:]
 
 
 def user_data(payload: bytes) -> bytes:
