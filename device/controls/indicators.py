@@ -2,9 +2,9 @@
 
 No clock, thread or line: `tick(now_ns)` says which lines change, `next_deadline_ns()` when to ask again.
 
-The recording light lives by the writer's progress. `renew` lights it for at most 2 s from now; without renewal it
-lapses to the fault pattern. Between `show` of a recording state and the first renewal it stays dark, for 2 s at
-most, because nothing is on storage yet.
+The recording light lives by the writer's progress. `renew` lights it for at most 2 s from now; without renewal
+it lapses to the fault pattern. Between `show` of a recording state and the first renewal it stays dark, for 2 s
+at most, because nothing is on storage yet.
 """
 
 import msgspec
@@ -66,9 +66,9 @@ class _Playing(msgspec.Struct, frozen=True):
 class Indicators:
     """The player. Times passed in never decrease.
 
-    A signal plays over the state: its light replaces the state's, its sound and vibration too, until each is over.
-    A new signal replaces the one that plays, because the latest press is what the wearer wants answered; only the
-    reminder gives way.
+    A signal plays over the state: while it lasts, the state makes no sound and no vibration, and the signal's
+    light, if it has one, replaces the state's. A new signal replaces the one that plays, because the latest
+    press is what the wearer wants answered; only the reminder gives way.
     """
 
     def __init__(self, now_ns: int, policy: IndicatorPolicy | None = None) -> None:
@@ -91,7 +91,7 @@ class Indicators:
 
     @property
     def showing(self) -> IndicatorState | None:
-        """The state that is shown: `FAULT` once the recording light has lapsed, `None` before it is first lit."""
+        """The state that is shown: `FAULT` once the recording light has lapsed, `None` while not yet lit."""
         return None if self._is_dark() else self._showing
 
     @property
