@@ -1,5 +1,6 @@
 """The sound of a media file as a microphone, for replay: looped with the picture, on the picture's timeline."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ __all__ = ["FileMicrophone", "LoopTimeline", "has_sound"]
 _NS_PER_S = 1_000_000_000
 _NS_PER_US = 1_000
 _LONGEST_WAIT_NS = 100_000_000
-_BLOCK_BYTES = 960 * BYTES_PER_SAMPLE
+_BLOCK_SAMPLES = 2_048  # at most; a decoded frame is usually shorter
+_BLOCK_BYTES = _BLOCK_SAMPLES * BYTES_PER_SAMPLE
 _HOLE_NS = 1_000_000  # the file's own times may be rounded to milliseconds (Matroska)
 
 
@@ -79,7 +81,7 @@ class FileMicrophone:
                 self._next = next(self._blocks)
             except av.FFmpegError as error:
                 raise self._error(error) from error
-        due_ns = self._next.first_sample_ns + self._next.samples * _NS_PER_S // SAMPLE_RATE
+        due_ns = self._next.first_sample_ns + _duration(self._next.samples)
         until_ns = min(due_ns, self._clock.now_ns() + _LONGEST_WAIT_NS)
         if not self._clock.wait_until(until_ns, stop) or until_ns < due_ns:
             return None
@@ -101,7 +103,7 @@ class FileMicrophone:
             end_ns, found = None, False
             for media_ns, pcm in _pieces(container):
                 at_ns = media_ns - timeline.media_start_ns
-                length_ns = len(pcm) // BYTES_PER_SAMPLE * _NS_PER_S // SAMPLE_RATE
+                length_ns = _duration(len(pcm) // BYTES_PER_SAMPLE)
                 if at_ns >= timeline.period_ns:
                     break
                 found = True
@@ -137,17 +139,28 @@ def _opened(path: Path) -> InputContainer:
 
 
 def _pieces(container: InputContainer) -> Iterator[tuple[int, bytes]]:
-    """Decoded sound from where the container stands: time in the file, and up to 20 ms of PCM."""
+    """Decoded sound from where the container stands: time in the file, and up to `_BLOCK_SAMPLES` of PCM.
+
+    Times are counted in samples as long as the file's own agree but for rounding.
+    """
     resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    for decoded in container.decode(audio=0):
+    origin_ns = counted = 0
+    for decoded in itertools.chain(container.decode(audio=0), (None,)):
         for frame in resampler.resample(decoded):
             assert frame.pts is not None
             assert frame.time_base is not None
             start_ns = int(frame.pts * frame.time_base * _NS_PER_S)
+            if not counted or abs(start_ns - origin_ns - _duration(counted)) > _HOLE_NS:
+                origin_ns, counted = start_ns, 0
             pcm = bytes(frame.planes[0])[: frame.samples * BYTES_PER_SAMPLE]
             for offset in range(0, len(pcm), _BLOCK_BYTES):
-                at_ns = start_ns + offset // BYTES_PER_SAMPLE * _NS_PER_S // SAMPLE_RATE
-                yield at_ns, pcm[offset : offset + _BLOCK_BYTES]
+                piece = pcm[offset : offset + _BLOCK_BYTES]
+                yield origin_ns + _duration(counted), piece
+                counted += len(piece) // BYTES_PER_SAMPLE
+
+
+def _duration(samples: int) -> int:
+    return samples * _NS_PER_S // SAMPLE_RATE
 
 
 def _cut(pcm: bytes, limit_ns: int) -> bytes:
