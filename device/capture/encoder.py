@@ -57,7 +57,7 @@ class SoftwareEncoder:
         self._forced = True
 
     def encode(self, picture: "VideoFrame", pts_ns: int) -> EncodedFrame:
-        """Encode one picture (yuv420p, of the size opened with) and stamp it with the sensor's time.
+        """Encode one picture (converted and scaled where it has to be) and stamp it with the sensor's time.
 
         Raises:
             CaptureError: the encoder gave no access unit for this picture.
@@ -66,6 +66,7 @@ class SoftwareEncoder:
         if key:
             self._forced = False
             self._next_key_ns = pts_ns + self._gop_ns - self._frame_ns // 2
+        picture = picture.reformat(self._context.width, self._context.height, "yuv420p")
         picture.pict_type = self._i_picture if key else self._no_type
         picture.time_base = self._context.time_base
         picture.pts = self._count

@@ -131,7 +131,7 @@ class ReplaySource:
 
     def _encoded(self, encoder: SoftwareEncoder, start_ns: int) -> Generator[EncodedFrame]:
         """Decode and encode the file for ever."""
-        footage, options = self._footage, self._encoder_options()
+        footage = self._footage
         last_ns = start_ns - footage.frame_ns
         for loop in itertools.count():
             zero_ns = start_ns + loop * footage.period_ns
@@ -143,7 +143,7 @@ class ReplaySource:
                 if not 0 <= media_ns < footage.period_ns or zero_ns + media_ns <= last_ns:
                     continue  # in front of the first keyframe, or stamped as one that went out already
                 last_ns = zero_ns + media_ns
-                yield encoder.encode(picture.reformat(options.width, options.height, "yuv420p"), last_ns)
+                yield encoder.encode(picture, last_ns)
 
     def _encoder_options(self) -> SourceOptions:
         """Return options with the size (made even, as 4:2:0 needs it) and rate of the file."""

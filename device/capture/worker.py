@@ -22,6 +22,11 @@ class SourceThread:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._thread is not None
+
     def start(self, body: Callable[[threading.Event], None], on_state: StateListener) -> None:
         """Start the thread.
 
