@@ -1,0 +1,87 @@
+"""What other threads tell the recorder."""
+
+import msgspec
+
+from device.vault.space import minutes_left
+from evidence.documents.fields import Ended
+
+__all__ = [
+    "BatteryLevel",
+    "ClipEnded",
+    "ClipFailed",
+    "ClipProgress",
+    "LogTrouble",
+    "RecorderEvent",
+    "ShutdownRequest",
+    "StorageLevel",
+]
+
+
+class ClipProgress(msgspec.Struct, frozen=True, tag=True):
+    """A sync point was reached: so many frames of the clip are on storage."""
+
+    clip: str
+    edge_ns: int
+    frames: int
+    ciphertext_bytes: int
+    caught_up: bool
+    at_ns: int
+
+
+class ClipEnded(msgspec.Struct, frozen=True, tag=True):
+    """A clip has its last line; `sealed` is false if its manifest could not be written."""
+
+    clip: str
+    edge_ns: int
+    ended: Ended
+    sealed: bool
+    frames: int
+    caught_up_ns: int | None
+    """From the edge to the moment at which the writer had caught up with the ring, `None` if it never did."""
+
+
+class ClipFailed(msgspec.Struct, frozen=True, tag=True):
+    """A clip could not be claimed or written to its end; what is on storage stays for recovery."""
+
+    clip: str
+    edge_ns: int
+    reason: str
+    full: bool
+
+
+class StorageLevel(msgspec.Struct, frozen=True, tag=True):
+    """What the storage watch found."""
+
+    free_bytes: int
+    usable_bytes: int
+    blocked: bool
+    reason: str
+
+    def minutes_left(self, rate_bytes_per_s: float) -> float | None:
+        """How long recording can go on at this rate, in minutes; `None` while the rate is unknown."""
+        return minutes_left(self.usable_bytes, rate_bytes_per_s)
+
+
+class BatteryLevel(msgspec.Struct, frozen=True, tag=True):
+    """What the battery watch found."""
+
+    percent: int
+    low: bool
+    critical: bool
+
+
+class LogTrouble(msgspec.Struct, frozen=True, tag=True):
+    """Storage refuses the event log, or takes it again (empty reason)."""
+
+    reason: str
+
+
+class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
+    """Seal what is open, and end."""
+
+    reason: str
+
+
+RecorderEvent = (
+    ClipProgress | ClipEnded | ClipFailed | StorageLevel | BatteryLevel | LogTrouble | ShutdownRequest
+)
