@@ -10,7 +10,6 @@ import av
 import pytest
 
 from device.capture.sound.microphone import SAMPLE_RATE, time_of
-from evidence.frames import EncodedFrame, Span
 
 S = 1_000_000_000
 _CLICK_LEVEL = 15_000
@@ -30,40 +29,9 @@ class JumpClock:
         return not stop.is_set()
 
 
-class ListSink:
-    """A sink that remembers; `wait_for` lets a test wait for what a thread does."""
-
-    def __init__(self) -> None:
-        self.frames: list[EncodedFrame] = []
-        self.gaps: list[Span] = []
-        self._changed = threading.Condition()
-
-    def frame(self, frame: EncodedFrame) -> None:
-        with self._changed:
-            self.frames.append(frame)
-            self._changed.notify_all()
-
-    def gap(self, gap: Span) -> None:
-        self.gaps.append(gap)
-
-    def wait_for(self, condition: Callable[[list[EncodedFrame]], bool]) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: condition(self.frames), timeout=30)
-
-
 @pytest.fixture
 def clock() -> JumpClock:
     return JumpClock(7_000 * S + 123_456_789)
-
-
-@pytest.fixture
-def sink() -> ListSink:
-    return ListSink()
-
-
-@pytest.fixture
-def stop() -> threading.Event:
-    return threading.Event()
 
 
 @pytest.fixture
