@@ -98,14 +98,13 @@ class AlsaMicrophone:
             self._wait()
             count, pcm = self._pcm.read()
             seconds, nanoseconds, waiting = self._pcm.htimestamp()
+            if count == -errno.EPIPE:
+                self.overruns += 1
+                self._after_hole = True
+                self._start()
         except self._alsa.ALSAAudioError as error:
             raise self._lost(str(error)) from error
         now_ns = time.monotonic_ns()
-        if count == -errno.EPIPE:
-            self.overruns += 1
-            self._after_hole = True
-            self._start()
-            return None
         if count <= 0:
             self._check_alive(now_ns)
             stop.wait(_NOTHING_S)
