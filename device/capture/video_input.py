@@ -17,6 +17,7 @@ __all__ = ["LibavInput", "PacedInput", "VideoInput", "open_v4l2"]
 
 _NS_PER_S = 1_000_000_000
 _OPEN_LIMIT_S = 5.0
+_NON_BLOCKING = "+4"  # AVFMT_FLAG_NONBLOCK, which has no name there: O_NONBLOCK on the device
 
 
 class VideoInput(Protocol):
@@ -52,7 +53,7 @@ class LibavInput:
                 "r",
                 format=container,
                 options=options,
-                container_options={"fflags": "nonblock"},
+                container_options={"fflags": _NON_BLOCKING},
                 timeout=(_OPEN_LIMIT_S, None),
             )
         except av.error.FFmpegError as error:
@@ -102,14 +103,16 @@ def open_v4l2(device: str, options: SourceOptions) -> VideoInput:
 class PacedInput:
     """Stands in for a camera: pictures of another input, held back until their time on a clock has come.
 
-    The first picture comes at once, each further one as long after it as its own time says.
+    The first picture has the time at which this is made, each further one comes as long after as its own time
+    says.
     """
 
     def __init__(self, source: VideoInput, clock: CaptureClock) -> None:
         self._source = source
         self._clock = clock
         self._held: tuple[VideoFrame, int] | None = None
-        self._shift_ns: int | None = None
+        self._start_ns = clock.now_ns()
+        self._first_ns: int | None = None
 
     def read(self) -> "tuple[VideoFrame, int] | None":
         """Return the next picture whose time has come; see `VideoInput`."""
@@ -117,13 +120,13 @@ class PacedInput:
         if self._held is None:
             return None
         picture, media_ns = self._held
-        now_ns = self._clock.now_ns()
-        if self._shift_ns is None:
-            self._shift_ns = now_ns - media_ns
-        if media_ns + self._shift_ns > now_ns:
+        if self._first_ns is None:
+            self._first_ns = media_ns
+        due_ns = self._start_ns + media_ns - self._first_ns
+        if due_ns > self._clock.now_ns():
             return None
         self._held = None
-        return picture, media_ns + self._shift_ns
+        return picture, due_ns
 
     def close(self) -> None:
         """Close the other input."""
