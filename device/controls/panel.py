@@ -183,6 +183,7 @@ class ControlPanel:
         self._inputs = self._claim_inputs(factory, config)
         self.core.watch_levels(self._inputs)
         self._ports = _serial_ports(config, post)
+        self.last_turn_ns = now_ns()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="controls", daemon=True)
 
@@ -193,7 +194,7 @@ class ControlPanel:
             port.start()
 
     def is_alive(self) -> bool:
-        """Whether the thread runs; a watchdog should want to know."""
+        """Whether the thread runs. A watchdog wants more: `last_turn_ns` moves at least every half second."""
         return self._thread.is_alive()
 
     def show(self, state: IndicatorState) -> None:
@@ -239,7 +240,8 @@ class ControlPanel:
         try:
             while not self._stopping:
                 self._take(self._wait())
-                self.core.advance(self._now_ns())
+                self.last_turn_ns = self._now_ns()
+                self.core.advance(self.last_turn_ns)
         finally:
             if not self._stopping:
                 set_levels(self._outputs, FAULT_LEVELS)

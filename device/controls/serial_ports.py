@@ -100,7 +100,10 @@ class _ModemPort:
         self._counts = True
         self._read()
         # A thread in TIOCMIWAIT can't be woken: hence a daemon, which ends at the line's next change.
-        threading.Thread(target=self._wait_in_kernel, name=f"modem {port.port}", daemon=True).start()
+        descriptor = os.dup(port.fileno())
+        threading.Thread(
+            target=self._wait_in_kernel, args=(descriptor,), name=f"modem {port.port}", daemon=True
+        ).start()
 
     def poll(self) -> list[Trigger]:
         self._wake.wait(_IDLE_S if self._waiting else self._poll_s)
@@ -134,8 +137,7 @@ class _ModemPort:
             return {}
         return dict(zip(_ICOUNT_ORDER, struct.unpack_from("4i", raw), strict=True))
 
-    def _wait_in_kernel(self) -> None:
-        descriptor = os.dup(self._port.fileno())
+    def _wait_in_kernel(self, descriptor: int) -> None:
         try:
             while not self._closed.is_set():
                 fcntl.ioctl(descriptor, _TIOCMIWAIT, sum(_TIOCM_BITS.values()))
