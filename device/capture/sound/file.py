@@ -12,7 +12,7 @@ from av.container import InputContainer
 from device.capture.pacing import CaptureClock, MonotonicClock
 from device.capture.sound.microphone import BYTES_PER_SAMPLE, SAMPLE_RATE, MicrophoneError, PcmBlock
 
-__all__ = ["FileMicrophone", "LoopTimeline", "has_sound"]
+__all__ = ["FileMicrophone", "LoopTimeline"]
 
 _NS_PER_S = 1_000_000_000
 _NS_PER_US = 1_000
@@ -118,16 +118,6 @@ class FileMicrophone:
 
     def _error(self, error: av.FFmpegError) -> MicrophoneError:
         return MicrophoneError(f"no sound from {self._path.name}", found=error.strerror or type(error).__name__)
-
-
-def has_sound(path: str | Path) -> bool:
-    """Whether the file has a sound track.
-
-    Raises:
-        av.FFmpegError: it cannot be opened.
-    """
-    with av.open(str(path)) as container:
-        return bool(container.streams.audio)
 
 
 def _opened(path: Path) -> InputContainer:

@@ -7,11 +7,12 @@ from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import pytest
 
 from device.capture.pacing import CaptureClock, MonotonicClock
 from device.capture.sound.alsa import AlsaMicrophone
-from device.capture.sound.file import FileMicrophone, LoopTimeline, has_sound
+from device.capture.sound.file import FileMicrophone, LoopTimeline
 from device.capture.sound.microphone import Microphone, MicrophoneError, PcmBlock, index_at
 from device.capture.sound.synthetic import SyntheticMicrophone, SyntheticSound
 from device.errors import DeviceError
@@ -168,15 +169,20 @@ def test_file_opened_late_joins_in(clock: CaptureClock, sound_file: Path, find_c
     assert abs(clicks[0] - (origin_ns + 9 * S + 500 * MS)) < MS
 
 
-def test_files_without_sound_are_refused_in_one_line(tmp_path: Path, sound_file: Path) -> None:
+def test_files_without_sound_are_refused_in_one_line(tmp_path: Path) -> None:
     absent = FileMicrophone(tmp_path / "absent.mp4", LoopTimeline(0, S))
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(bytes(2_000))
-    for microphone in (absent, FileMicrophone(broken, LoopTimeline(0, S))):
+    soundless = tmp_path / "soundless.mp4"
+    with av.open(str(soundless), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width = stream.height = 16
+        for packet in (*stream.encode(av.VideoFrame(16, 16, "yuv420p")), *stream.encode(None)):
+            container.mux(packet)
+    for microphone in (absent, *(FileMicrophone(path, LoopTimeline(0, S)) for path in (broken, soundless))):
         with pytest.raises(MicrophoneError, match="no sound") as caught:
             microphone.open()
         assert "\n" not in str(caught.value)
-    assert has_sound(sound_file)
 
 
 def test_alsa_device_that_is_not_there_is_one_clear_line(alsa_plugins: None) -> None:
