@@ -83,6 +83,8 @@ def verify_path(
     try:
         root = _root_of(path[-1], roots)
         for below, (certificate, issuer) in enumerate(zip(path, (*path[1:], root), strict=True)):
+            if certificate.subject == certificate.issuer:
+                raise PathError("a root certificate inside the path", expected="leaf and intermediates alone")
             _check_issued(certificate, issuer)
             _check_certificate(certificate, at_utc_ns)
             if below:
