@@ -11,6 +11,7 @@ import msgspec
 
 from evidence.clock import ClockSource, format_utc, parse_utc
 from evidence.errors import EvidenceError
+from evidence.frames import Shortfall
 
 __all__ = [
     "AgeRecipient",
@@ -72,14 +73,6 @@ TimeNs = Annotated[int, msgspec.Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
 _Size = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 _TriggerSource = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.-]{1,32}\Z")]
 _FileName = Annotated[str, msgspec.Meta(pattern=r"\A[a-z0-9][a-z0-9.-]{0,63}\Z")]
-
-
-class Shortfall(enum.StrEnum):
-    """Why fewer pre-event seconds than requested."""
-
-    JUST_STARTED = "just_started"
-    BYTE_LIMIT = "byte_limit"
-    CAMERA_GAP = "camera_gap"
 
 
 class Ended(enum.StrEnum):

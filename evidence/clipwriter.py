@@ -1,0 +1,217 @@
+"""Writing one clip: frames in; ciphertext, journal and sync points out, in the order that makes them proof.
+
+Order on storage (docs/formats.md, "Sync points"): clip data, `fdatasync`, journal line, `fdatasync`. A sync
+point covers only whole chunks, so what it says can be decrypted, and only whole frames, so what it says can be
+seen.
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from evidence.age.keys import Recipient
+from evidence.cipherfile import CipherFile
+from evidence.documents import ClipEnd, SyncPoint, Trigger
+from evidence.documents.fields import Ended
+from evidence.frames import EncodedFrame, Span, Track
+from evidence.journal import JournalBuilder
+from evidence.media.clipstream import MediaWriter
+from evidence.media.fmp4 import Fragment, Sink
+from evidence.storage import AppendFile, StorageError
+
+__all__ = ["ClipWriter", "MakeMedia", "WriterLimits"]
+
+MakeMedia = Callable[[Sink, Callable[[Fragment], object]], MediaWriter]
+"""Makes the media of a clip: takes the sink of its plaintext, and who hears of each fragment."""
+
+
+class WriterLimits(msgspec.Struct, frozen=True):
+    """When a sync point is due (docs/formats.md): per fragment while live, per so many bytes while flushing."""
+
+    flush_bytes: int = 4 * 1024 * 1024
+    waiting_ns: int = 200_000_000
+    """Most media that may wait in an unfilled chunk at a sync point; more is pushed out by a `free` box."""
+
+
+class ClipWriter:
+    """The files of one clip, from the claim to the last line. One thread.
+
+    `journal` has written line 0, which is on storage; `media_file` is new and empty; `on_line` hears of each
+    line that has come onto storage.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: JournalBuilder,
+        journal_file: AppendFile,
+        media_file: AppendFile,
+        recipients: Sequence[Recipient],
+        make_media: MakeMedia,
+        give_up_reserve: Callable[[], None],
+        on_line: Callable[[SyncPoint | ClipEnd], None],
+        limits: WriterLimits | None = None,
+    ) -> None:
+        self._journal = journal
+        self._journal_file = journal_file
+        self._give_up_reserve = give_up_reserve
+        self._on_line = on_line
+        self._limits = limits or WriterLimits()
+        self._cipher = CipherFile(recipients, media_file, give_up_reserve)
+        self._fragments = 0
+        self._media = make_media(self._cipher.write, self._count_fragment)
+        self._gaps: list[Span] = []
+        self._bookmarks: list[int] = []
+        self._triggers: list[Trigger] = []
+        self._first_pts_ns: int | None = None
+        self._end_ns = 0
+        self._synced_bytes = 0
+        self._synced_fragments = 0
+        self._synced_frames = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether storage was full; the reserve has been given up, and the clip should end."""
+        return self._cipher.full
+
+    @property
+    def frames_synced(self) -> int:
+        """Frames that the last sync point covers."""
+        return self._synced_frames
+
+    @property
+    def ciphertext_bytes(self) -> int:
+        """Bytes of the encrypted file so far."""
+        return self._cipher.ciphertext_bytes
+
+    def write(self, item: EncodedFrame | Span) -> None:
+        """Take the next frame or gap of the sequence.
+
+        Raises:
+            StorageError: storage refuses.
+            EvidenceError: a frame that cannot be muxed.
+        """
+        if isinstance(item, Span):
+            self._gaps.append(item)
+            return
+        if item.track is Track.VIDEO:
+            self._first_pts_ns = item.pts_ns if self._first_pts_ns is None else self._first_pts_ns
+            self._end_ns = max(self._end_ns, item.pts_ns + item.duration_ns)
+        self._media.write(item)
+
+    def advance(self, now_ns: int) -> None:
+        """Let what there is reach storage while no picture comes.
+
+        Raises:
+            StorageError: storage refuses.
+        """
+        self._media.advance(now_ns)
+
+    def bookmark(self, at_ns: int) -> None:
+        """Note a bookmark for the next sync point."""
+        self._bookmarks.append(at_ns)
+
+    def trigger(self, trigger: Trigger) -> None:
+        """Note a further trigger for the next sync point."""
+        self._triggers.append(trigger)
+
+    def sync_if_due(self, now_ns: int, *, live: bool) -> bool:
+        """Reach a sync point if one is due; whether it was.
+
+        Raises:
+            StorageError: storage refuses.
+        """
+        if live:
+            due = self._fragments > self._synced_fragments
+        else:
+            due = self._cipher.ciphertext_bytes - self._synced_bytes >= self._limits.flush_bytes
+        if due:
+            self._sync(now_ns, live=live)
+        return due
+
+    def finish(self, ended: Ended, stop_ns: int, now_ns: int) -> ClipEnd:
+        """Write what is left, the last chunk and the last line; the clip is then complete and not yet sealed.
+
+        Raises:
+            StorageError: storage refuses.
+        """
+        self._media.close()
+        self._cipher.close()
+        interval = self._cipher.sync()
+        held = self._media.contained(self._cipher.plaintext_sealed)
+        end = ClipEnd(
+            line=self._journal.next_line,
+            previous=self._journal.previous,
+            ciphertext_bytes=self._cipher.ciphertext_bytes,
+            plaintext_bytes=self._cipher.plaintext_sealed,
+            interval=interval,
+            frames=held.frames,
+            last_pts_ns=held.last_pts_ns,
+            gaps=tuple(self._gaps),
+            silences=tuple(self._media.take_silences()),
+            bookmarks=tuple(self._bookmarks),
+            triggers=tuple(self._triggers),
+            monotonic_ns=now_ns,
+            ended=ended,
+            stop_ns=stop_ns,
+            ciphertext=self._cipher.ciphertext,
+            plaintext=self._cipher.plaintext,
+            header=self._cipher.header,
+            duration_ns=0 if self._first_pts_ns is None else self._end_ns - self._first_pts_ns,
+        )
+        self._append_line(self._journal.line(end))
+        self._on_line(end)
+        self._cipher.release()
+        self._journal_file.close()
+        return end
+
+    def abandon(self) -> None:
+        """Let go of the files as they are; recovery finds what the last sync point attests."""
+        self._cipher.abandon()
+        self._journal_file.close()
+
+    def _sync(self, now_ns: int, *, live: bool) -> None:
+        if live:
+            self._media.fill_chunk(self._limits.waiting_ns)
+        self._cipher.flush_full()
+        interval = self._cipher.sync()
+        held = self._media.contained(self._cipher.plaintext_sealed)
+        point = SyncPoint(
+            line=self._journal.next_line,
+            previous=self._journal.previous,
+            ciphertext_bytes=self._cipher.ciphertext_bytes,
+            plaintext_bytes=self._cipher.plaintext_sealed,
+            interval=interval,
+            frames=held.frames,
+            last_pts_ns=held.last_pts_ns,
+            gaps=tuple(self._gaps),
+            silences=tuple(self._media.take_silences()),
+            bookmarks=tuple(self._bookmarks),
+            triggers=tuple(self._triggers),
+            monotonic_ns=now_ns,
+        )
+        self._append_line(self._journal.line(point))
+        self._on_line(point)
+        self._gaps.clear()
+        self._bookmarks.clear()
+        self._triggers.clear()
+        self._synced_bytes = self._cipher.ciphertext_bytes
+        self._synced_fragments = self._fragments
+        self._synced_frames = held.frames
+
+    def _count_fragment(self, fragment: Fragment) -> None:
+        del fragment
+        self._fragments += 1
+
+    def _append_line(self, line: bytes) -> None:
+        """Put a line on storage; a full one costs the reserve, and the line goes on from where it stopped."""
+        before = self._journal_file.size_bytes
+        try:
+            self._journal_file.append(line)
+        except StorageError as error:
+            if not error.full or self._cipher.full:
+                raise
+            self._cipher.full = True
+            self._give_up_reserve()
+            self._journal_file.append(line[self._journal_file.size_bytes - before :])
+        self._journal_file.sync()
