@@ -9,7 +9,7 @@ import pytest
 
 from device.controls.bench_board import BenchBoard
 from device.controls.config import BUTTON, ControlsConfig, SerialTriggerConfig
-from device.controls.edges import EdgeInput
+from device.controls.edges import Edge, EdgeInput
 from device.controls.gestures import Held, PressBegan, ReleasedLong, ReleasedShort, Stuck, Unstuck
 from device.controls.outputs import GpioOutputs, MemoryLines
 from device.controls.panel import ControlEvent, ControlPanel, PanelCore
@@ -154,6 +154,17 @@ def test_a_press_whose_edge_was_lost_is_found_by_its_level(rig: Rig) -> None:
     rig.wait(S)
     assert [kind for kind, _ in rig.said()] == ["PressBegan", "ReleasedShort"]
     assert rig.core.recovered == 2
+
+
+def test_an_edge_that_is_only_on_its_way_keeps_its_own_time(rig: Rig) -> None:
+    pin = rig.board.factory.pin(17)
+    pin._state = False
+    rig.wait(300 * MS)
+    assert rig.events == []
+    rig.core.edge(Edge(BUTTON, rig.start_ns + 249 * MS, active=True))
+    rig.wait(S)
+    assert rig.said() == [("PressBegan", 249)]
+    assert rig.core.recovered == 0
 
 
 def test_a_line_that_cannot_be_read_is_counted_and_the_rest_goes_on(
