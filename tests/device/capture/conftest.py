@@ -95,7 +95,7 @@ MakeFootage = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_footage(tmp_path_factory: pytest.TempPathFactory) -> MakeFootage:
-    """Return a maker of files of numbered frames (name, seconds, codec, encoder options), one for the session."""
+    """Return a maker of files of numbered frames: name, seconds, codec, encoder options; one a session."""
     folder = tmp_path_factory.mktemp("footage")
 
     def make(name: str, seconds: float = 2, codec: str = "libx264", **options: str) -> Path:

@@ -14,7 +14,7 @@ from device.capture.stamp import FrameStamp
 from evidence.frames import EncodedFrame, Track
 
 if TYPE_CHECKING:
-    from conftest import Driven
+    from tests.device.capture.conftest import Driven
 
 S = 1_000_000_000
 Drive = Callable[[Callable[[ManualClock], FrameSource]], "Driven"]
