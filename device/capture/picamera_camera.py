@@ -5,6 +5,7 @@ before; there is no lighter way in, because importing any of its submodules impo
 """
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,29 +75,43 @@ def open_picamera(options: SourceOptions, intake: Intake) -> "PicameraRun":
         cameras = package.Picamera2.global_camera_info()
     except CAMERA_ERRORS as error:
         raise CaptureError("libcamera cannot look for cameras", found=_describe(error)) from error
-    if not cameras:  # asked first: a `Picamera2` that fails to open leaves a file descriptor behind
+    if not cameras:
         raise CaptureError(
             "no camera found",
             expected="one camera",
             found="none",
-            remedy="check the ribbon cable and `rpicam-hello`",
+            remedy="check the cable and `rpicam-hello --list-cameras`",
         )
-    try:
-        camera = package.Picamera2(0)
-    except CAMERA_ERRORS as error:
-        raise CaptureError(
-            "the camera cannot be opened",
-            expected="a camera that nobody else uses",
-            found=_describe(error),
-            remedy="stop the other program",
-        ) from error
-    run = PicameraRun(camera, options)
+    run = PicameraRun(_open_first(package.Picamera2), options)
     try:
         run.start(intake)
     except CAMERA_ERRORS as error:
         run.close()
         raise CaptureError("the camera does not start", found=_describe(error)) from error
     return run
+
+
+def _open_first(picamera2_class: Any) -> Any:
+    """Make a `Picamera2`; one whose constructor fails is taken apart here, because nobody else can.
+
+    It keeps both ends of a pipe then, and a camera in use may be tried for days.
+    """
+    camera = picamera2_class.__new__(picamera2_class)
+    try:
+        camera.__init__(0)
+    except CAMERA_ERRORS as error:
+        if camera.is_open:
+            camera.close()
+        else:
+            camera.notifymeread.close()
+            os.close(camera.notifyme_w)
+        raise CaptureError(
+            "the camera cannot be opened",
+            expected="a camera that nobody else uses",
+            found=_describe(error),
+            remedy="stop the other program",
+        ) from error
+    return camera
 
 
 class PicameraRun:
@@ -106,6 +121,7 @@ class PicameraRun:
         self._camera = camera
         self._options = options
         self._encoder: Any = None
+        self._forces = False
         self.encoder_name = "none yet"
         self.nominal_format = VideoFormat(options.width, options.height, options.rate)
 
@@ -116,11 +132,12 @@ class PicameraRun:
         """
         self._configure()
         hardware = has_hardware_encoder()
+        self._forces = hardware or _libav_takes_letters()
         self._encoder, self.encoder_name = _make_encoder(self._options, hardware=hardware)
         intake.connect(
             EncoderFacts(
                 first_us=lambda: self._encoder.firsttimestamp,
-                force_keyframe=self._encoder.force_key_frame,
+                force_keyframe=self.force_keyframe,
                 buffer_bytes=HARDWARE_BUFFER_BYTES if hardware else 0,
             )
         )
@@ -128,8 +145,9 @@ class PicameraRun:
         _LOG.info("camera runs at %s, encoded by %s", self.nominal_format, self.encoder_name)
 
     def force_keyframe(self) -> None:
-        """Make the next frame that goes into the encoder a keyframe."""
-        self._encoder.force_key_frame()
+        """Make the next frame that goes into the encoder a keyframe; ignored where that would break it."""
+        if self._forces:
+            self._encoder.force_key_frame()
 
     def close(self) -> None:
         """Take everything down, each step also when the one before failed.
@@ -189,6 +207,21 @@ def has_hardware_encoder() -> bool:
         return _CODEC_NAME.read_text(encoding="ascii", errors="replace").startswith(_CODEC_PREFIX)
     except OSError:
         return False
+
+
+def _libav_takes_letters() -> bool:
+    """Say whether picamera2's libav encoder can be asked for a keyframe.
+
+    It marks the frame with the letter `I`. Newer PyAV (18 does) wants a number there and raises, which ends
+    picamera2's event loop and with it the camera; the keyframe comes with the GOP then.
+    """
+    import av  # noqa: PLC0415  # heavy; picamera2 has imported it already
+
+    try:
+        av.VideoFrame(16, 16, "yuv420p").pict_type = "I"  # type: ignore[assignment]  # the point of the trial
+    except TypeError:
+        return False
+    return True
 
 
 def _make_encoder(options: SourceOptions, *, hardware: bool) -> tuple[Any, str]:
