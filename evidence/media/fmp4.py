@@ -1,0 +1,374 @@
+"""Encoded frames to fragmented MP4, through FFmpeg's mov muxer (PyAV).
+
+The muxer builds `ftyp`, `moov`, `moof` and `mdat`; this module hands it frames in a way that never makes it
+wait and never makes it guess, puts our `prft` before each `moof`, and says which frame ends at which byte.
+Three traits of libavformat (movenc.c and mux.c, FFmpeg 7 and 8) shape it:
+
+- `av_interleaved_write_frame` holds the last packet of a track until another one comes. An empty packet
+  behind each video packet lets go of it; the muxer itself drops empty packets.
+- A fragment is closed by the first packet, of either track, that starts `frag_duration` after the track's
+  first packet in it. In the closing track the last sample lasts until that packet; in the other one until the
+  packet that waits in the queue (our empty one), or else as long as the packet said. So a frame goes to the
+  muxer when its successor is known; only the frame that closes a fragment goes at once.
+- The first packet of a fragment is moved to where the track's last sample ended, and keeps its distance from
+  decode to presentation time. That end is read back from the `moof`, so that the presentation time comes out
+  as it was.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import av
+import msgspec
+
+from evidence.clock import UtcMapping
+from evidence.errors import EvidenceError
+from evidence.frames import AudioFormat, EncodedFrame, VideoFormat
+from evidence.media.boxes import box_at, prft_box, track_run
+from evidence.media.h264 import parameter_sets
+
+__all__ = [
+    "AUDIO_TIME_SCALE",
+    "VIDEO_TIME_SCALE",
+    "Fragment",
+    "FragmentedMp4Writer",
+    "Sink",
+    "fragment_limit_us",
+]
+
+VIDEO_TIME_SCALE = 90_000
+AUDIO_TIME_SCALE = 48_000
+
+Sink = Callable[[bytes | memoryview], object]
+
+_VIDEO_TRACK_ID = 1
+_NS_PER_S = 1_000_000_000
+_US_PER_S = 1_000_000
+_LONGEST_FRAGMENT_S = Fraction(1, 2)
+_BUFFER_BYTES = 1 << 20  # a fragment at 10 Mbit/s fits, so that it comes in one piece
+_REORDER_DEPTH = 32  # H.264 reorders 16 pictures at most
+
+
+class Fragment(msgspec.Struct, frozen=True):
+    """One fragment that has gone to the sink, from its `prft` (or `moof`) to the end of its `mdat`.
+
+    Offsets count plaintext bytes from the start of the file. `pts_ns` and `frame_ends_bytes` go through its
+    video frames in decode order: the presentation time of each and the offset at which its data ends. Both
+    are empty for a fragment of sound alone. `duration_ns` is the sum of the durations of the video samples.
+    """
+
+    offset_bytes: int
+    end_offset_bytes: int
+    duration_ns: int
+    first_dts_ns: int | None
+    pts_ns: tuple[int, ...]
+    frame_ends_bytes: tuple[int, ...]
+
+    @property
+    def frames(self) -> int:
+        """How many video frames are in it."""
+        return len(self.pts_ns)
+
+    @property
+    def first_pts_ns(self) -> int | None:
+        """Presentation time of the first video frame in decode order."""
+        return self.pts_ns[0] if self.pts_ns else None
+
+    @property
+    def last_pts_ns(self) -> int | None:
+        """Greatest presentation time among the video frames."""
+        return max(self.pts_ns, default=None)
+
+
+class FragmentedMp4Writer:
+    """Writes one H.264 and one AAC track as fragmented MP4, each fragment as soon as its last frame is known.
+
+    Video comes in decode order, the first frame a keyframe with SPS and PPS, which become the `avcC`. Sound
+    comes without holes, the first frame at `base_dts_ns`. Neither track waits for the other. Media time 0 is
+    `base_dts_ns`, the decode time of the first video frame. No offset is absolute; there is no edit list and
+    no index at the end.
+
+    While UTC is known, a `prft` stands before each fragment that holds video: UTC and media time of the
+    *decode time* of its first video frame. Without B-frames that is the frame's presentation time; with them,
+    a picture's own UTC is the stamp plus its presentation time minus the stamp's media time. So stamps differ
+    by exactly what fragments last.
+
+    Bytes go to `sink` in whole boxes, in order, from within the calls to this object; an error that the sink
+    raises comes out of that call, and the writer is of no use afterwards. After the last byte of a fragment
+    `on_fragment` is called.
+    """
+
+    def __init__(
+        self,
+        video: VideoFormat,
+        audio: AudioFormat,
+        audio_config: bytes,
+        *,
+        base_dts_ns: int,
+        utc: UtcMapping | None,
+        sink: Sink,
+        on_fragment: Callable[[Fragment], object],
+    ) -> None:
+        self._base_ns = base_dts_ns
+        self._utc = utc
+        self._sink = sink
+        self._on_fragment = on_fragment
+        self._offset = 0
+        self._spout = _Spout()
+        limit_us = fragment_limit_us(video.rate)
+        self._limit_ticks = -(-limit_us * VIDEO_TIME_SCALE // _US_PER_S)
+        self._container = av.open(
+            self._spout,
+            "w",
+            format="mp4",
+            buffer_size=_BUFFER_BYTES,
+            container_options=_muxer_options(limit_us),
+        )
+        self._video = self._container.add_mux_stream(
+            "h264",
+            rate=video.rate,
+            width=video.width,
+            height=video.height,
+            time_base=Fraction(1, VIDEO_TIME_SCALE),
+        )
+        self._audio = self._add_audio(audio, audio_config)
+        self._held: EncodedFrame | None = None
+        self._inside: deque[_Stamp] = deque()  # frames that the muxer has and the sink has not
+        self._recent_pts: deque[int] = deque(maxlen=_REORDER_DEPTH)
+        self._last_dts_ns = base_dts_ns - 1
+        self._last_dts = -1  # ticks, of the last packet of the video track
+        self._video_end = 0  # ticks at which the video samples of the last fragment end
+        self._fragment_start = 0
+        self._audio_end = 0
+        self._closed = False
+
+    @property
+    def offset_bytes(self) -> int:
+        """Plaintext bytes that the sink has got."""
+        return self._offset
+
+    @property
+    def waiting_frames(self) -> int:
+        """Video frames that have been put in and are not in a finished fragment yet."""
+        return len(self._inside) + (self._held is not None)
+
+    def write_video(self, frame: EncodedFrame) -> None:
+        """Take the next video frame in decode order.
+
+        Raises:
+            EvidenceError: the first frame is no keyframe or has no parameter sets, decode times don't
+                increase, or a presentation time lies before its decode time.
+        """
+        self._check_video(frame)
+        self._last_dts_ns = frame.dts_ns
+        held, self._held = self._held, frame
+        begins = self._video_ticks(frame.dts_ns)
+        if held is not None:
+            self._send_video(held, begins)
+        if begins - self._fragment_start >= self._limit_ticks or not self._recent_pts:
+            # It closes a fragment (or brings forth the header), so it goes at once: the muxer will take its
+            # duration from the next frame of its own fragment.
+            self._held = None
+            self._send_video(frame, None)
+
+    def release_video(self) -> None:
+        """Hand the frame that waits for its successor to the muxer, because none is coming for a while."""
+        held, self._held = self._held, None
+        if held is not None:
+            self._send_video(held, None)
+
+    def write_audio(self, frame: EncodedFrame) -> None:
+        """Take the next AAC frame; its duration tells where the one after it starts.
+
+        Raises:
+            EvidenceError: it doesn't start where the one before it ended.
+        """
+        start = _to_ticks(frame.pts_ns - self._base_ns, AUDIO_TIME_SCALE)
+        end = _to_ticks(frame.pts_ns + frame.duration_ns - self._base_ns, AUDIO_TIME_SCALE)
+        if start != self._audio_end or end <= start:
+            raise EvidenceError(
+                "a hole in the sound track",
+                expected=f"a frame that starts at sample {self._audio_end} and ends after it",
+                found=f"one from {start} to {end}",
+                remedy="let Soundtrack fill what is missing with silence",
+            )
+        self._audio_end = end
+        packet = av.Packet(frame.data)
+        packet.is_keyframe = True
+        self._mux(packet, self._audio, start, start, end - start)
+
+    def write_free(self, box: bytes) -> None:
+        """Put a `free` box between two fragments."""
+        self._emit(box)
+
+    def close(self) -> None:
+        """Write what is left as the last fragment. Idempotent."""
+        if self._closed:
+            return
+        held, self._held = self._held, None
+        if held is not None:
+            self._send_video(held, self._video_ticks(held.dts_ns + held.duration_ns))
+        self._closed = True
+        self._container.close()
+        self._spout.closed = True
+        self._drain()
+
+    def _add_audio(self, audio: AudioFormat, config: bytes) -> av.AudioStream:
+        stream = self._container.add_stream("aac", rate=audio.sample_rate, layout="mono")
+        # The stream's encoder is never used. PyAV opens it to write the header, so it is opened before its
+        # configuration is replaced by that of the encoder that made the sound.
+        stream.codec_context.open()
+        stream.codec_context.extradata = config
+        stream.time_base = Fraction(1, AUDIO_TIME_SCALE)
+        return stream
+
+    def _check_video(self, frame: EncodedFrame) -> None:
+        if not self._recent_pts and self._held is None:
+            if not frame.keyframe:
+                raise EvidenceError("the first frame of a clip can't be decoded", expected="a keyframe")
+            parameter_sets(frame.data)
+        if frame.dts_ns <= self._last_dts_ns or frame.pts_ns < frame.dts_ns:
+            raise EvidenceError(
+                "video frames out of order",
+                expected=f"a decode time after {self._last_dts_ns}, and not after its presentation time",
+                found=f"decode time {frame.dts_ns}, presentation time {frame.pts_ns}",
+            )
+
+    def _video_ticks(self, time_ns: int) -> int:
+        return _to_ticks(time_ns - self._base_ns, VIDEO_TIME_SCALE)
+
+    def _send_video(self, frame: EncodedFrame, end: int | None) -> None:
+        """Mux one frame whose sample lasts until `end`, in ticks, or nobody knows how long."""
+        shift = 0
+        dts = max(self._video_ticks(frame.dts_ns), self._last_dts + 1)
+        closing = bool(self._inside)
+        if not self._inside:  # the muxer will move it to where the last fragment ended
+            dts = self._fragment_start = self._video_end
+            shift = max(0, self._last_dts + 1 - dts)
+        pts = max(self._video_ticks(frame.pts_ns), dts)
+        while pts in self._recent_pts:  # two times closer than one tick
+            pts += 1
+        self._recent_pts.append(pts)
+        self._inside.append(_Stamp(frame.pts_ns, frame.dts_ns, dts))
+        packet = av.Packet(frame.data)
+        packet.is_keyframe = frame.keyframe
+        duration = _to_ticks(frame.duration_ns, VIDEO_TIME_SCALE) if end is None else max(1, end - dts)
+        self._mux(packet, self._video, pts + shift, dts + shift, duration)
+        # It must come before the next frame, and if sound closes the fragment now it ends this sample.
+        self._last_dts = max(dts + shift + 1, 0 if end is None else end - 1)
+        self._mux(av.Packet(), self._video, self._last_dts, self._last_dts, 0)
+        if closing and len(self._inside) == 1:  # it has closed a fragment and begins the next
+            self._fragment_start = dts
+
+    def _mux(self, packet: Any, stream: Any, pts: int, dts: int, duration: int) -> None:
+        packet.stream = stream
+        packet.time_base = stream.time_base
+        packet.pts = pts
+        packet.dts = dts
+        packet.duration = duration
+        self._container.mux_one(packet)
+        if self._spout.pieces:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Pass on every whole box that the muxer has written; a fragment goes in one piece."""
+        data = memoryview(b"".join(self._spout.pieces))
+        self._spout.pieces.clear()
+        start = 0
+        while box := box_at(data, start):
+            kind, _, end = box
+            if kind == b"moof":
+                mdat = box_at(data, end)
+                if mdat is None:
+                    break
+                self._emit_fragment(data[start : mdat[2]], end - start)
+                end = mdat[2]
+            else:
+                self._emit(data[start:end])
+            start = end
+        if start < len(data):
+            self._spout.pieces.append(bytes(data[start:]))
+
+    def _emit_fragment(self, fragment: memoryview, moof_bytes: int) -> None:
+        run = track_run(fragment[:moof_bytes], _VIDEO_TRACK_ID)
+        stamps = [self._inside.popleft() for _ in run.sizes_bytes]
+        if stamps:
+            self._video_end = stamps[0].dts + run.duration_ticks
+        begins = self._offset
+        if stamps and self._utc is not None:
+            utc_ns = self._utc.utc_at(stamps[0].dts_ns)
+            if utc_ns is not None:
+                self._emit(prft_box(_VIDEO_TRACK_ID, utc_ns, self._video_ticks(stamps[0].dts_ns)))
+        ends: list[int] = []
+        position = self._offset + run.data_offset_bytes
+        for size in run.sizes_bytes:
+            position += size
+            ends.append(position)
+        self._emit(fragment)
+        self._on_fragment(
+            Fragment(
+                offset_bytes=begins,
+                end_offset_bytes=self._offset,
+                duration_ns=run.duration_ticks * _NS_PER_S // VIDEO_TIME_SCALE,
+                first_dts_ns=stamps[0].dts_ns if stamps else None,
+                pts_ns=tuple(stamp.pts_ns for stamp in stamps),
+                frame_ends_bytes=tuple(ends),
+            )
+        )
+
+    def _emit(self, data: bytes | memoryview) -> None:
+        self._sink(data)
+        self._offset += len(data)
+
+
+class _Stamp(msgspec.Struct, frozen=True, gc=False):
+    """The times of a frame that is inside the muxer; `dts` in ticks, as it will be in the file."""
+
+    pts_ns: int
+    dts_ns: int
+    dts: int
+
+
+class _Spout:
+    """What PyAV writes to. It only collects, so that no error of the sink passes through libavformat."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self.pieces.append(data)
+        return len(data)
+
+
+def fragment_limit_us(rate: Fraction) -> int:
+    """Return how long after its first frame a fragment is closed, to last at most 500 ms at that frame rate.
+
+    Half a frame less than a whole number of frames, so that jitter of the sensor doesn't change their number.
+
+    Raises:
+        EvidenceError: the rate is not positive.
+    """
+    if rate <= 0:
+        raise EvidenceError("no frame rate", expected="more than 0 frames a second", found=f"{rate}")
+    frames = max(1, math.ceil(_LONGEST_FRAGMENT_S * rate) - 1)
+    return int((frames - Fraction(1, 2)) / rate * _US_PER_S)
+
+
+def _muxer_options(limit_us: int) -> dict[str, str]:
+    return {
+        "movflags": "empty_moov+default_base_moof+skip_trailer",
+        "frag_duration": str(limit_us),
+        "max_interleave_delta": "1",
+        "avoid_negative_ts": "disabled",
+        "use_editlist": "0",
+        "video_track_timescale": str(VIDEO_TIME_SCALE),
+    }
+
+
+def _to_ticks(duration_ns: int, scale: int) -> int:
+    """Round to the nearest tick."""
+    return (duration_ns * scale + _NS_PER_S // 2) // _NS_PER_S
