@@ -71,20 +71,25 @@ class ChunkSealer:
         self.chunks = 0
         self.plaintext_sealed = 0
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take plaintext; a chunk leaves when it is full and a byte follows it."""
-        rest = memoryview(data).cast("B")
-        while rest:
-            if self.pending_bytes == CHUNK_BYTES:
-                self._seal_pending(final=False)
-            if self.pending_bytes == 0 and len(rest) > CHUNK_BYTES:
-                self._seal(rest[:CHUNK_BYTES], final=False)  # without a copy
-                rest = rest[CHUNK_BYTES:]
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take plaintext and return its length; a chunk leaves when it is full and a byte follows it."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        start = 0
+        while self.pending_bytes + size - start > CHUNK_BYTES:
+            if self.pending_bytes == 0:
+                self._seal(view[start : start + CHUNK_BYTES], final=False)  # without a copy
+                start += CHUNK_BYTES
                 continue
-            taken = min(len(rest), CHUNK_BYTES - self.pending_bytes)
-            self._pending_view[self.pending_bytes : self.pending_bytes + taken] = rest[:taken]
-            self.pending_bytes += taken
-            rest = rest[taken:]
+            taken = CHUNK_BYTES - self.pending_bytes
+            self._pending_view[self.pending_bytes :] = view[start : start + taken]
+            start += taken
+            self.pending_bytes = CHUNK_BYTES
+            self._seal_pending(final=False)
+        end = self.pending_bytes + size - start
+        self._pending_view[self.pending_bytes : end] = view[start:]
+        self.pending_bytes = end
+        return size
 
     def flush_full(self) -> bool:
         """Seal a full chunk as not final, the caller promising that more follows; say whether there was one."""

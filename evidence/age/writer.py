@@ -18,6 +18,9 @@ class _State(enum.Enum):
     BROKEN = "broken"
 
 
+_OPEN, _BROKEN = _State.OPEN, _State.BROKEN  # looked up at every frame
+
+
 class AgeWriter:
     """Encrypts what it is given to `recipients` and hands the file to `sink`, header first, chunk by chunk.
 
@@ -78,7 +81,7 @@ class AgeWriter:
     @property
     def closed(self) -> bool:
         """Whether nothing more can be written."""
-        return self._state is not _State.OPEN
+        return self._state is not _OPEN
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Take plaintext, all of it, and return its length.
@@ -87,11 +90,10 @@ class AgeWriter:
             AgeStateError: the writer is closed or broken.
         """
         self._require_open()
-        before = self.bytes_in
-        self._state = _State.BROKEN
-        self._sealer.write(data)
-        self._state = _State.OPEN
-        return self.bytes_in - before
+        self._state = _BROKEN
+        size = self._sealer.write(data)
+        self._state = _OPEN
+        return size
 
     def flush_full(self) -> bool:
         """Release a full chunk as not final; return whether there was one. The caller promises a further byte.
@@ -130,7 +132,7 @@ class AgeWriter:
         self._ciphertext_bytes += len(piece)
 
     def _require_open(self) -> None:
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             raise AgeStateError(
                 "the age writer takes nothing more", expected="an open one", found=self._state.value
             )
