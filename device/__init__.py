@@ -1,1 +1,3 @@
 """The firmware of the camera."""
+
+__version__ = "0.1.0"

@@ -88,6 +88,10 @@ StartClip = Callable[[str, int, Cursor], ClipHandle]
 """Starts the writer of a clip: trigger source, edge, cursor."""
 
 
+Inbox = queue.SimpleQueue[RecorderEvent | ControlEvent | SourceState]
+"""What happens waits here; it may hold presses before there is a recorder."""
+
+
 class RecorderStatus(msgspec.Struct, frozen=True):
     """A snapshot for views and tests."""
 
@@ -107,6 +111,7 @@ class Recorder:
         self,
         policy: RecorderPolicy,
         *,
+        inbox: Inbox,
         ring: Ring,
         panel: Panel,
         log: LogThread,
@@ -123,7 +128,7 @@ class Recorder:
         self._start_clip = start_clip
         self._now_ns = now_ns
         self._low_minutes = low_minutes
-        self._events: queue.SimpleQueue[RecorderEvent | ControlEvent | SourceState] = queue.SimpleQueue()
+        self._events = inbox
         self._clip: ClipHandle | None = None  # the clip that gestures mean
         self._edge_ns = 0  # of the trigger that opened it
         self._unfinished: list[ClipHandle] = []

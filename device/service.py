@@ -1,0 +1,274 @@
+"""The firmware put together: controls first, then the camera, then everything that storage is needed for.
+
+The order is the order of what a press needs: from the moment the button's line is claimed a press counts, and
+from the first keyframe there is something to record.
+"""
+
+import logging
+import queue
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import device
+from device.buffer.ring import Ring
+from device.capture.sound.gate import SoundGate
+from device.capture.source import FrameSource, SourceKind, open_source
+from device.config import ConfigError, DeviceConfig
+from device.controls.config import ControlsConfig
+from device.controls.panel import ControlPanel
+from device.health.clock import read_boot_id, read_mapping
+from device.health.watch import BatteryLimits, HealthWatch
+from device.policy import Policy, load_policy
+from device.recording.core import RecorderPolicy
+from device.recording.events import LogTrouble, ShutdownRequest
+from device.recording.recorder import ClipHandle, Recorder
+from device.recording.writer import ClipThread, WriterContext
+from device.vault.eventlog import EventLog
+from device.vault.layout import VaultLayout, format_vault, open_layout
+from device.vault.logthread import LogThread
+from device.vault.vault import FileOpener, Vault
+from evidence.clock import UtcMapping
+from evidence.roles import Role
+from evidence.signer import Signer, load_signer
+from evidence.storage import PosixAppendFile, StorageError
+
+__all__ = ["DeviceService", "ServiceParts", "gpio_factory"]
+
+_log = logging.getLogger(__name__)
+_MIB = 1024 * 1024
+
+
+class ServiceParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What may stand in for the board's own parts: pins, source, storage, clock."""
+
+    factory: Any = None
+    source: FrameSource | None = None
+    open_file: FileOpener = PosixAppendFile
+    read_mapping: Callable[[], UtcMapping] = read_mapping
+    drain_s: float = 1.0
+
+
+class DeviceService:
+    """One camera. The constructor claims and opens; `run` works until `stop`, seals what is open, and returns.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        DeviceError: the camera's source cannot be opened, or the vault is another's or in use.
+        EvidenceError: a key or its certificate is missing.
+    """
+
+    def __init__(self, config: DeviceConfig, directory: Path, parts: ServiceParts | None = None) -> None:
+        self.config = config
+        self._parts = parts or ServiceParts()
+        self._closing: list[Callable[[], None]] = []
+        policy = load_policy(config, directory)
+        try:
+            self._build(policy, directory)
+        except BaseException:
+            self._close()
+            raise
+
+    def run(self) -> None:
+        """Record until `stop`; whatever is open is sealed before this returns."""
+        self.log.post(
+            "power_on",
+            time.monotonic_ns(),
+            {"firmware": device.__version__, "source": self.config.camera.source},
+            urgent=True,
+        )
+        try:
+            self.recorder.run()
+        finally:
+            self._close()
+
+    def stop(self, reason: str) -> None:
+        """Ask `run` to return; from any thread or signal handler."""
+        self.recorder.post(ShutdownRequest(reason))
+
+    def stop_on_signals(self) -> None:
+        """Let SIGTERM and SIGINT seal and end; in the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda caught, _: self.stop(signal.Signals(caught).name))
+
+    def _build(self, policy: Policy, directory: Path) -> None:
+        config, document = self.config, policy.document
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # takes presses before there is a recorder
+        post = inbox.put
+        self.panel = self._claim_controls(policy, post)
+        self.ring = Ring(document.window_ns, config.ring.limit_mib * _MIB)
+        self.gate = SoundGate(self.ring, before_press=document.sound.before_press)
+        self.source = self._parts.source or open_source(config.source, config.source_options)
+        self.source.start(self.ring, post)
+        self._closing.append(self.source.stop)
+        signer = load_signer(directory / config.device.keys, Role.CAMERA_EVIDENCE)
+        self.vault = self._open_vault(directory / config.device.vault)
+        boot = read_boot_id()
+        self.log = self._open_log(self.vault.layout, signer, boot, post)
+        context = WriterContext(
+            vault=self.vault,
+            signer=signer,
+            policy=policy,
+            boot=boot,
+            firmware=device.__version__,
+            rate=config.source_options.rate,
+            read_mapping=self._parts.read_mapping,
+            log_head=lambda: self.log.head,
+            post=post,
+            now_ns=time.monotonic_ns,
+            drain_s=self._parts.drain_s,
+        )
+
+        def start_clip(source: str, edge_ns: int, cursor: Any) -> ClipHandle:
+            nominal = self.source.nominal_format
+            rated = msgspec.structs.replace(context, rate=nominal.rate) if nominal else context
+            thread = ClipThread(rated, source, edge_ns, cursor)
+            thread.start()
+            return thread
+
+        self.recorder = Recorder(
+            RecorderPolicy(
+                confirm_stop=document.gestures.confirm_stop,
+                confirm_ns=document.gestures.confirm_ns,
+                limit_ns=document.limit_ns,
+            ),
+            inbox=inbox,
+            ring=self.ring,
+            panel=self.panel,
+            log=self.log,
+            gate=self.gate,
+            start_clip=start_clip,
+            now_ns=time.monotonic_ns,
+            low_minutes=config.storage.alarm_minutes,
+        )
+        self._start(policy)
+
+    def _claim_controls(self, policy: Policy, post: Callable[[Any], None]) -> ControlPanel:
+        factory = self._parts.factory if self._parts.factory is not None else gpio_factory()
+        panel = ControlPanel(_with_policy(self.config.controls, policy), factory, post)
+        panel.start()
+        self._closing.append(panel.close)
+        return panel
+
+    def _open_vault(self, root: Path) -> Vault:
+        if not root.exists() or not any(root.iterdir()):
+            format_vault(root, self.config.device.id)
+        layout = open_layout(root, self.config.device.id)
+        self._closing.append(layout.close)
+        vault = Vault(layout, self._parts.open_file)
+        for damage in vault.damaged:
+            _log.error("vault: %s", damage)
+        return vault
+
+    def _open_log(
+        self, layout: VaultLayout, signer: Signer, boot: str, post: Callable[[Any], None]
+    ) -> LogThread:
+        log = EventLog(layout, signer, boot, self._parts.read_mapping, self._parts.open_file)
+        for damage in log.damaged:
+            _log.error("event log: %s", damage)
+
+        def trouble(error: StorageError | None) -> None:
+            post(LogTrouble(str(error) if error else ""))
+
+        thread = LogThread(log, trouble)
+        self._closing.append(thread.close)
+        return thread
+
+    def _start(self, policy: Policy) -> None:
+        storage = self.config.storage
+        watch = HealthWatch(
+            self.vault.layout.root,
+            self.vault.reserve,
+            self.recorder.post,
+            minimum_bytes=storage.minimum_mib * _MIB,
+            battery=BatteryLimits(),
+        )
+        watch.start()
+        self._closing.append(watch.close)
+        if policy.document.sound.recording:
+            self._start_sound()
+
+    def _start_sound(self) -> None:
+        microphone = self._microphone()
+        if microphone is None:
+            return
+        from device.capture.sound.pipeline import SoundPipeline, SoundState  # noqa: PLC0415  # as above
+
+        def heard(state: SoundState) -> None:
+            _log.info("microphone %s %s", state.kind, state.detail)
+            self.log.post(
+                "microphone", state.monotonic_ns, {"state": str(state.kind), "detail": state.detail[:200]}
+            )
+
+        pipeline = SoundPipeline(microphone, self.gate, heard)
+        pipeline.start()
+        self._closing.append(pipeline.stop)
+
+    def _microphone(self) -> Any:
+        """Make the configured microphone; what it needs is imported here and not before."""
+        kind, _, target = self.config.sound.microphone.partition(":")
+        if kind == "alsa":
+            from device.capture.sound.alsa import AlsaMicrophone  # noqa: PLC0415  # only where it is used
+
+            return AlsaMicrophone(target)
+        if kind == "synthetic":
+            from device.capture.sound.synthetic import SyntheticMicrophone  # noqa: PLC0415  # as above
+
+            return SyntheticMicrophone()
+        if kind == "replay" and self.config.source.kind is SourceKind.REPLAY:
+            from device.capture.replay import ReplaySource  # noqa: PLC0415  # as above
+            from device.capture.sound.file import FileMicrophone, LoopTimeline  # noqa: PLC0415  # as above
+
+            source = self.source
+            if isinstance(source, ReplaySource) and source.has_sound and source.start_ns is not None:
+                timeline = LoopTimeline(source.start_ns, source.loop_period_ns, source.media_origin_ns)
+                return FileMicrophone(self.config.source.target, timeline)
+        return None
+
+    def _close(self) -> None:
+        """Close in reverse order; one part that fails to close keeps none of the others open."""
+        while self._closing:
+            close = self._closing.pop()
+            try:
+                close()
+            except (OSError, RuntimeError, StorageError) as error:
+                _log.error("closing: %s", error)  # one line; the rest must be closed too
+
+
+def gpio_factory() -> Any:
+    """Return gpiozero's pin factory of this machine (`GPIOZERO_PIN_FACTORY` chooses another).
+
+    Raises:
+        ConfigError: there are no pins that gpiozero can use.
+    """
+    import gpiozero  # noqa: PLC0415  # 65 ms of CPU
+    from gpiozero.exc import BadPinFactory  # noqa: PLC0415  # as above
+
+    try:
+        return gpiozero.Device._default_pin_factory()  # noqa: SLF001  # its only way without making a device
+    except BadPinFactory as error:
+        raise ConfigError(
+            "no GPIO pins",
+            expected="a GPIO chip that gpiozero can open",
+            found="none",
+            remedy="install the `pi` extra, or set GPIOZERO_PIN_FACTORY",
+        ) from error
+
+
+def _with_policy(controls: ControlsConfig, policy: Policy) -> ControlsConfig:
+    """Lay the policy over the hardware's table: hold time, reminder and stealth are policy."""
+    document = policy.document
+    replace = msgspec.structs.replace
+    return replace(
+        controls,
+        button=replace(controls.button, hold_ms=document.gestures.hold_ns // 1_000_000),
+        lights=replace(
+            controls.lights,
+            stealth=document.stealth,
+            reminder_s=document.reminder_ns // 1_000_000_000,
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The demo: the whole system on one machine, and the proof at its end."""
