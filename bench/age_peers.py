@@ -2,10 +2,10 @@
 
     python bench/age_peers.py [--mebibytes 256] [--rounds 3]
 
-Each side encrypts the same bytes to one X25519 recipient and throws the result away; the rounds go round robin and
-the best of each side counts. CPU is user and system time: of this process for the writer and pyrage, of the child
-for `age`, which gets its input through a pipe, as a recorder would have to hand it over. The first row is the
-cipher alone, which no writer on this library can beat. Ratios hold on the same kind of processor; seconds don't.
+Each side encrypts the same bytes to one X25519 recipient and throws the result away; the rounds go round robin
+and the best of each side counts. CPU is user and system time: of this process for the writer and pyrage, of the
+child for `age`, which gets its input through a pipe, as a recorder would have to hand it over. The first row is
+the cipher alone, which no writer on this library can beat. Ratios hold on a processor of the same kind.
 """
 
 import argparse
