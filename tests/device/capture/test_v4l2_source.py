@@ -114,6 +114,25 @@ def test_a_camera_pulled_and_put_back_goes_on(webcam: "tuple[Driven, ScriptedCam
     assert driven.sink.states[-2].kind is StateKind.RUNNING
 
 
+def test_a_camera_opened_again_begins_with_a_keyframe_and_is_closed_in_the_end(
+    webcam: "tuple[Driven, ScriptedCamera]",
+) -> None:
+    driven, camera = webcam
+    driven.start()
+    driven.run(S + 2 * FRAME)
+    camera.broken = True
+    driven.run(0)
+    driven.run(FRAME)
+    camera.broken = False
+    driven.run(S // 4)
+    driven.run(FRAME)
+    driven.source.stop()
+    again = driven.sink.frames[28]
+    assert again.pts_ns - driven.sink.frames[27].pts_ns < S // 2, "before its keyframe would have been due"
+    assert again.keyframe
+    assert (camera.opened, camera.closed) == (2, 2)
+
+
 def test_stopping_while_the_camera_is_away_leaves_the_gap(webcam: "tuple[Driven, ScriptedCamera]") -> None:
     driven, camera = webcam
     began = driven.clock.now_ns()
