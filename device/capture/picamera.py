@@ -82,7 +82,8 @@ class PicameraSource:
     @property
     def nominal_format(self) -> VideoFormat | None:
         """What the camera agreed to deliver; `None` before it was opened for the first time."""
-        return self._format
+        intake = self._intake
+        return self._format if intake is None else intake.nominal_format or self._format
 
     @property
     def encoder_name(self) -> str | None:
@@ -182,7 +183,6 @@ class PicameraSource:
             limit_s=_OPEN_LIMIT_S,
             late=lambda run: run.close(),
         )
-        self._format = self._run.nominal_format
 
     def _close(self) -> None:
         run, self._run = self._run, None
@@ -199,9 +199,11 @@ class PicameraSource:
         self._shut()
 
     def _shut(self) -> None:
-        intake, self._intake = self._intake, None
+        intake = self._intake
         if intake is not None:
             intake.shut()
+            self._format = intake.nominal_format or self._format
+            self._intake = None
             _log_counts(intake.counts)
 
     def _next_look_ns(self) -> int:

@@ -25,7 +25,7 @@ _US_PER_S = 1_000_000
 _CODEC_NAME = Path("/sys/class/video4linux/video11/name")
 _CODEC_PREFIX = "bcm2835-codec"
 _BUFFERS = 6  # picamera2's default for video: what the sensor, the encoder and a late wake-up need
-_ENCODER_THREADS = 2  # each further one holds a frame back; two manage 1080p30 on a Pi 5
+_ENCODER_THREADS = 4  # as many as a Pi 5 has cores; each beyond the first holds a frame back
 
 
 class CameraRun(Protocol):
@@ -139,6 +139,7 @@ class PicameraRun:
                 first_us=lambda: self._encoder.firsttimestamp,
                 force_keyframe=self.force_keyframe,
                 buffer_bytes=HARDWARE_BUFFER_BYTES if hardware else 0,
+                nominal_format=self.nominal_format,
             )
         )
         self._camera.start_recording(self._encoder, _make_output(intake.take))

@@ -4,45 +4,16 @@ Annex B puts a start code before each NAL unit (ITU-T H.264, annex B); MP4 and s
 length there instead and keep SPS and PPS apart in an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3).
 """
 
-from typing import NamedTuple
-
+from device.capture.annexb import is_idr, nal_units, parameter_sets, with_parameter_sets
 from device.capture.source import CaptureError
 
-__all__ = ["UnitFormatter", "leading_units", "read_avcc_record", "with_start_codes"]
+__all__ = ["UnitFormatter", "read_avcc_record", "with_start_codes"]
 
 _START = b"\x00\x00\x00\x01"
 _SHORT_START = b"\x00\x00\x01"
-_TYPE = 0x1F
-_FIRST_SLICE, _IDR, _SPS, _PPS = 1, 5, 7, 8
+_COUNT_OF_SPS = 0x1F
+_SPS, _PPS = 7, 8
 _AVCC_HEADER_BYTES = 6
-_SCAN_BYTES = 4096  # SPS, PPS and SEI in front of a picture are a few hundred bytes at most
-
-
-class Leading(NamedTuple):
-    """What stands in front of the first slice, with start codes, and whether that slice is an IDR picture's."""
-
-    parameter_sets: bytes
-    idr: bool
-
-
-def leading_units(data: bytes) -> Leading:
-    """Look at the NAL units of an Annex B access unit up to its first slice; the slice itself is not read.
-
-    `parameter_sets` is empty unless both SPS and PPS are there.
-    """
-    found: dict[int, bytes] = {}
-    at = data.find(_SHORT_START, 0, _SCAN_BYTES)
-    while at >= 0 and at + 3 < len(data):
-        kind = data[at + 3] & _TYPE
-        if _FIRST_SLICE <= kind <= _IDR:
-            sets = found.get(_SPS, b"") + found.get(_PPS, b"") if {_SPS, _PPS} <= found.keys() else b""
-            return Leading(sets, kind == _IDR)
-        following = data.find(_SHORT_START, at + 3, _SCAN_BYTES)
-        if kind in {_SPS, _PPS}:
-            unit = data[at + 3 : following if following >= 0 else len(data)].rstrip(b"\x00")
-            found[kind] = found.get(kind, b"") + _START + unit
-        at = following
-    return Leading(b"", idr=False)
 
 
 def with_start_codes(data: bytes, length_bytes: int = 4) -> bytes:
@@ -74,12 +45,12 @@ def read_avcc_record(record: bytes) -> tuple[int, bytes]:
         raise CaptureError("not an avcC record", expected="version 1", found=f"{len(record)} bytes")
     parts: list[bytes] = []
     at = _AVCC_HEADER_BYTES - 1
-    for mask in (_TYPE, 0xFF):  # count of SPS in the low 5 bits, then count of PPS
+    for mask in (_COUNT_OF_SPS, 0xFF):  # count of SPS in the low 5 bits, then count of PPS
         count, at = record[at] & mask, at + 1
         for _ in range(count):
             start = at + 2
             at = start + int.from_bytes(record[at:start], "big")
-            if at > len(record) - (mask == _TYPE):
+            if at > len(record) - (mask == _COUNT_OF_SPS):
                 raise CaptureError("avcC cut short", expected=f"{at} bytes", found=f"{len(record)} bytes")
             parts += (_START, record[start:at])
     return (record[4] & 3) + 1, b"".join(parts)
@@ -96,22 +67,28 @@ class UnitFormatter:
         self._parameter_sets = b""
         if extradata.startswith(b"\x01"):
             self._length_bytes, self._parameter_sets = read_avcc_record(extradata)
-        elif extradata:
-            self._parameter_sets = leading_units(extradata + _START + b"\x65").parameter_sets
+        else:
+            self._parameter_sets = parameter_sets(extradata)
 
     def picture(self, data: bytes) -> bytes:
-        """Return an access unit that is no keyframe in Annex B; the same object where it is already."""
+        """Return an access unit that is no keyframe in Annex B; the same object where it is already.
+
+        Raises:
+            CaptureError: its lengths don't add up.
+        """
         return with_start_codes(data, self._length_bytes) if self._length_bytes else data
 
     def keyframe(self, data: bytes) -> bytes | None:
-        """Return a keyframe with SPS and PPS in front; `None` if it is no IDR picture or they never came."""
+        """Return a keyframe with SPS and PPS in front; `None` if it is no IDR picture or they never came.
+
+        Raises:
+            CaptureError: its lengths don't add up.
+        """
         unit = self.picture(data)
-        if not unit.startswith((_START, _SHORT_START)):
-            return None  # what is left of a unit that the encoder split
-        leading = leading_units(unit)
-        if not leading.idr:
-            return None
-        if leading.parameter_sets:
-            self._parameter_sets = leading.parameter_sets
+        if not unit.startswith((_START, _SHORT_START)) or not is_idr(unit):
+            return None  # such as the rest of a unit that the encoder split
+        sets = parameter_sets(unit)
+        if {kind for kind, _, _ in nal_units(sets)} == {_SPS, _PPS}:
+            self._parameter_sets = sets
             return unit
-        return self._parameter_sets + unit if self._parameter_sets else None
+        return with_parameter_sets(unit, self._parameter_sets) if self._parameter_sets else None

@@ -16,7 +16,7 @@ from device.capture.picamera_clock import SensorClock
 from device.capture.picamera_h264 import UnitFormatter
 from device.capture.source import CaptureError, FrameSink, SourceState
 from device.capture.stall import CameraCall, Watch
-from evidence.frames import EncodedFrame, Track
+from evidence.frames import EncodedFrame, Track, VideoFormat
 
 __all__ = ["HARDWARE_BUFFER_BYTES", "EncoderFacts", "Intake", "IntakeCounts"]
 
@@ -35,6 +35,7 @@ class EncoderFacts(msgspec.Struct, frozen=True):
     first_us: Callable[[], int | None]
     force_keyframe: Callable[[], None]
     buffer_bytes: int
+    nominal_format: VideoFormat
 
 
 class IntakeCounts(msgspec.Struct):
@@ -80,6 +81,11 @@ class Intake:
     def connect(self, facts: EncoderFacts) -> None:
         """Say which encoder the units come from; before its first unit."""
         self._facts = facts
+
+    @property
+    def nominal_format(self) -> VideoFormat | None:
+        """What the camera agreed to deliver; `None` before it is connected."""
+        return None if self._facts is None else self._facts.nominal_format
 
     def shut(self) -> None:
         """Hand nothing over from now on."""

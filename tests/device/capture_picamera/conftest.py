@@ -83,11 +83,36 @@ class States:
             return [state for state in self.seen if state.kind is kind][times - 1]
 
 
+class CountingOpener:
+    """Opens the camera as the source does, and counts the units that come out of its encoders."""
+
+    def __init__(self) -> None:
+        self.handled = 0
+        self._changed = threading.Condition()
+
+    def __call__(self, options: SourceOptions, intake: Intake) -> picamera_camera.PicameraRun:
+        take = intake.take
+
+        def counted(*unit: Any) -> None:
+            take(*unit)
+            with self._changed:
+                self.handled += 1
+                self._changed.notify_all()
+
+        intake.take = counted  # type: ignore[method-assign, assignment]  # the encoder's thread is watched only
+        return picamera_camera.open_picamera(options, intake)
+
+    def wait_handled(self, units: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.handled >= units, WAIT_S), self.handled
+
+
 class Rig:
     """A source with everything that a test moves by hand."""
 
     OPTIONS = SourceOptions(width=320, height=240, rate=Fraction(30), bitrate_bps=400_000)
     FRAME_NS = round(NS_PER_S / 30)
+    HELD = picamera_camera._ENCODER_THREADS - 1  # frames that libav holds back
 
     def __init__(self, manager: Any, **arguments: Any) -> None:
         self.manager = manager
@@ -97,10 +122,9 @@ class Rig:
         self.states = States()
         self.boot_ahead_ns = 0  # by how much CLOCK_BOOTTIME is ahead
         self.sensor_times: list[int] = []  # on CLOCK_MONOTONIC
-        self.handled = 0
-        self._handled = threading.Condition()
+        self._opener = CountingOpener()
         arguments.setdefault("limits", WatchLimits())
-        arguments.setdefault("open_camera", self._open)
+        arguments.setdefault("open_camera", self._opener)
         self.source = PicameraSource(
             self.OPTIONS, clock=self.clock, suspended_ns=lambda: self.boot_ahead_ns, **arguments
         )
@@ -120,26 +144,13 @@ class Rig:
             self.camera.deliver(sensor_ns + sensor_ahead_ns)
 
     def film(self, count: int, *, sensor_ahead_ns: int = 0) -> None:
-        """Expose frames that are all handed on, and wait for them; libav holds the last one back."""
+        """Expose frames that are all handed on, and wait for them; libav holds the last ones back."""
         self.expose(count, sensor_ahead_ns=sensor_ahead_ns)
-        self.sink.wait_frames(len(self.sensor_times) - 1)
+        self.sink.wait_frames(len(self.sensor_times) - self.HELD)
 
     def wait_handled(self, units: int) -> None:
-        """Wait until the source has seen so many units of this run, handed on or not."""
-        with self._handled:
-            assert self._handled.wait_for(lambda: self.handled >= units, WAIT_S), self.handled
-
-    def _open(self, options: SourceOptions, intake: Intake) -> Any:
-        take = intake.take
-
-        def counted(*unit: Any) -> None:
-            take(*unit)
-            with self._handled:
-                self.handled += 1
-                self._handled.notify_all()
-
-        intake.take = counted  # type: ignore[method-assign, assignment]  # the encoder's thread is watched, not changed
-        return picamera_camera.open_picamera(options, intake)
+        """Wait until the source has seen so many units, handed on or not."""
+        self._opener.wait_handled(units)
 
     def pass_time(self, duration_ns: int) -> None:
         """Let time pass without a frame, as the source's own thread sees it."""

@@ -111,6 +111,6 @@ def test_a_pi_without_its_codec_falls_back_to_libav(
     monkeypatch.setattr(picamera_camera, "_CODEC_NAME", tmp_path / "missing")
     rig.start()
     rig.wait_started()
-    rig.film(3)
+    rig.film(10)
     assert rig.clock.settle()
     assert rig.source.encoder_name == "libav in software"
