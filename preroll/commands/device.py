@@ -1,0 +1,56 @@
+"""`preroll device run` and `preroll device selftest`."""
+
+import json
+import logging
+from pathlib import Path
+
+import click
+
+from preroll.exits import Exit
+
+__all__ = ["run", "selftest"]
+
+_CONFIG = click.option(
+    "--config",
+    "file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The camera's TOML.",
+)
+
+
+@click.command()
+@_CONFIG
+@click.option("--verbose", is_flag=True, help="Log more.")
+def run(file: Path, *, verbose: bool) -> None:
+    """Run the camera until SIGTERM or SIGINT; whatever is open is sealed before it ends."""
+    from device.config import load_config
+    from device.service import DeviceService
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+    service = DeviceService(load_config(file), file.resolve().parent)
+    service.stop_on_signals()
+    service.run()
+
+
+@click.command()
+@_CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print for programs.")
+@click.pass_context
+def selftest(ctx: click.Context, file: Path, *, as_json: bool) -> None:
+    """Say of each part of the camera whether it works; exit 1 if one that recording needs does not."""
+    from device.config import load_config
+    from device.selftest import run_selftest
+
+    findings = run_selftest(load_config(file), file.resolve().parent)
+    if as_json:
+        rows = [{"part": f.part, "result": str(f.result), "detail": f.detail} for f in findings]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.part:<12} {finding.result:<8} {finding.detail}")
+    failed = any(finding.fatal for finding in findings)
+    ctx.exit(Exit.FAILED if failed else Exit.DONE)
