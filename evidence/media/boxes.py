@@ -35,6 +35,7 @@ _TFHD_DEFAULTS = ((0x1, 8), (0x2, 4), (_TFHD_DURATION, 4), (_TFHD_SIZE, 4))  # f
 _TRUN_DATA_OFFSET, _TRUN_FIRST_FLAGS, _TRUN_DURATION, _TRUN_SIZE = 0x1, 0x4, 0x100, 0x200
 _TRUN_PER_SAMPLE = (_TRUN_DURATION, _TRUN_SIZE, 0x400, 0x800)
 _FLAGS_MASK = 0xFFFFFF
+_MOST_SAMPLES = 1 << 16  # in one fragment of half a second
 _UNIX_EPOCH_IN_NTP_S = 2_208_988_800
 _NS_PER_S = 1_000_000_000
 _ZEROS = bytes(64 * 1024)
@@ -136,6 +137,8 @@ def _read_run(tfhd: memoryview, trun: memoryview) -> TrackRun:
     default = _tfhd_defaults(tfhd)
     flags = _UINT32.unpack_from(trun)[0] & _FLAGS_MASK
     (count,) = _UINT32.unpack_from(trun, 4)
+    if count > _MOST_SAMPLES:
+        raise EvidenceError("an absurd trun", expected=f"at most {_MOST_SAMPLES} samples", found=f"{count}")
     position = 8
     data_offset = 0
     if flags & _TRUN_DATA_OFFSET:

@@ -314,7 +314,7 @@ class FragmentedMp4Writer:
                 end_offset_bytes=self._offset,
                 duration_ns=run.duration_ticks * _NS_PER_S // VIDEO_TIME_SCALE,
                 first_dts_ns=stamps[0].dts_ns if stamps else None,
-                pts_ns=tuple(stamp.pts_ns for stamp in stamps),
+                pts_ns=tuple([stamp.pts_ns for stamp in stamps]),
                 frame_ends_bytes=tuple(ends),
             )
         )

@@ -39,8 +39,8 @@ class Soundtrack:
     `sound_from_ns` is the time from which real sound counts: the press, or `base_ns` where policy allows
     sound before it, or `None` where it allows none. A real frame that begins before it is left out whole.
     Stretches of silence are kept as spans with their cause; where no rule of policy applies it is
-    `no_microphone` until the first real frame has been seen, `microphone_lost` afterwards, and `late` where a
-    frame came after its place had been filled.
+    `no_microphone` up to the first real frame, `microphone_lost` after it, and `late` where a frame came after
+    its place had been filled.
 
     Attributes:
         late_frames: real frames that came after their place had been filled with silence.
@@ -60,7 +60,7 @@ class Soundtrack:
         self._grid_frames = 0
         self._last_real_ns: int | None = None
         self._late_until_ns = base_ns
-        self._heard = False
+        self._heard_from_ns: int | None = None
         self._spans: list[Span] = []
 
     @property
@@ -70,7 +70,8 @@ class Soundtrack:
 
     def add(self, frame: EncodedFrame) -> None:
         """Take a real frame, in the order of their times."""
-        self._heard = True
+        if self._heard_from_ns is None:
+            self._heard_from_ns = frame.pts_ns
         if self._last_real_ns is not None and frame.pts_ns <= self._last_real_ns:
             self.disordered_frames += 1
             return
@@ -100,12 +101,12 @@ class Soundtrack:
         return frames
 
     def take_silences(self) -> list[Span]:
-        """Place real frames that begin by the one time, and silence for want of them up to the other."""
+        """Return the silences since the last call, joined; the next call continues one that goes on."""
         spans, self._spans = self._spans, []
         return spans
 
     def _fill(self, sound_until_ns: int, silence_until_ns: int) -> Iterator[EncodedFrame]:
-        """Place real frames that begin by the one time, and silence for want of them up to the other."""
+        """Place real frames that begin by the one time, and silence in want of them up to the other."""
         while True:
             self._drop_late()
             end = self.end_ns
@@ -132,9 +133,10 @@ class Soundtrack:
                 return
             self._pending.popleft()
             self.late_frames += 1
-            end_ns = frame.pts_ns + frame.duration_ns
-            self._late_until_ns = max(self._late_until_ns, end_ns)
-            self._spans = _relabelled(self._spans, frame.pts_ns, end_ns)
+            adjoins = 0 <= frame.pts_ns - self._late_until_ns <= _STRETCH_NS
+            start_ns = self._late_until_ns if adjoins else frame.pts_ns
+            self._late_until_ns = max(self._late_until_ns, frame.pts_ns + frame.duration_ns)
+            self._spans = _relabelled(self._spans, start_ns, self._late_until_ns)
 
     def _follows(self, frame: EncodedFrame) -> bool:
         """Tell whether a frame can be the next one, without silence between."""
@@ -183,10 +185,11 @@ class Soundtrack:
             else:
                 self._late_until_ns = max(self._late_until_ns, end_ns)
         late_end = min(max(policy_end, self._late_until_ns), end_ns)
-        lost = SilenceCause.MICROPHONE_LOST if self._heard else SilenceCause.NO_MICROPHONE
+        heard_from = end_ns if self._heard_from_ns is None else min(max(late_end, self._heard_from_ns), end_ns)
         yield Span(start_ns, policy_end, SilenceCause.POLICY_BEFORE_PRESS)
         yield Span(policy_end, late_end, SilenceCause.LATE)
-        yield Span(late_end, end_ns, lost)
+        yield Span(late_end, heard_from, SilenceCause.NO_MICROPHONE)
+        yield Span(heard_from, end_ns, SilenceCause.MICROPHONE_LOST)
 
 
 def _samples_ns(samples: int) -> int:

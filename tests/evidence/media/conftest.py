@@ -32,7 +32,7 @@ def encoded_video(rate: int, count: int, *, b_frames: bool, jitter_ns: int = 0) 
         "preset": "veryfast" if b_frames else "ultrafast",
         "g": str(rate),
         "bf": "2" if b_frames else "0",
-        "x264-params": f"repeat-headers=1:annexb=1:scenecut=0:open-gop=0:b-adapt=0:sync-lookahead=0:rate={rate}",
+        "x264-params": "repeat-headers=1:annexb=1:scenecut=0:open-gop=0:b-adapt=0",
     }
     packets: list[Any] = []
     for index in range(count):
@@ -89,7 +89,7 @@ def ffprobe(tmp_path: Path) -> Callable[[bytes], dict[str, Any]]:
     def probe(data: bytes) -> dict[str, Any]:
         path = tmp_path / "probe.mp4"
         path.write_bytes(data)
-        show = "stream=index,codec_name,nb_read_frames,width,height,time_base,profile:packet=stream_index,pts,dts,flags"
+        show = "stream=index,codec_name,nb_read_frames,width,height,time_base:packet=stream_index,pts,dts,flags"
         run = subprocess.run(
             [program, "-v", "error", "-count_frames", "-show_entries", show, "-of", "json", str(path)],
             capture_output=True,
