@@ -94,9 +94,7 @@ class Gops:
         self._newest_ns = 0
         self._newest_end_ns = 0
         self._whole_bytes = 0  # of the last GOP that was not cut short
-        self._lost: Shortfall | None = (
-            Shortfall.JUST_STARTED
-        )  # why the GOP before the oldest is gone; None: age
+        self._lost: Shortfall | None = Shortfall.JUST_STARTED  # why nothing is before the oldest; None: age
         self._stalled = False
         self._refused: Span | None = None  # picture refused since the last frame taken
         self._frames_taken = self._frames_early = self._frames_refused = self._bytes_refused = 0
@@ -264,8 +262,7 @@ class Gops:
         while most > 0 and self._outlived() and gops[0].serial < floor:
             gop = gops.popleft()
             self.dropped.append(gop)
-            old = gops[0].key_ns <= self._newest_ns - self._keep_ns
-            self._lost = None if old else gop.gap
+            self._lost = gop.gap
             self._evicted += 1
             most -= 1
 

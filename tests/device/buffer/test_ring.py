@@ -244,18 +244,20 @@ class TestByteLimit:
         assert read + drain(cursor) == frames
         assert ring.stats().frames_refused == 0
 
-    def test_while_a_reader_is_behind_a_gop_is_taken_only_if_it_fits_whole(self, make_gops: MakeGops) -> None:
-        ring = small_ring(limit_bytes=300)
-        frames = make_gops(0, 100)
-        fill(ring, frames[:21])
-        cursor = ring.open_cursor(2 * S)
-        fill(ring, frames[21:40])  # full at 30
-        cursor.read_nowait(limit_items=9)
-        fill(ring, frames[40:50])
-        cursor.read_nowait(limit_items=1)
-        fill(ring, frames[50:60])
-        assert [item for item in drain(cursor) if isinstance(item, Span)] == [
-            Span(30 * FRAME, 50 * FRAME, GapCause.STORAGE_STALL)
+    def test_while_a_reader_is_behind_a_gop_is_taken_only_if_one_would_fit_whole(
+        self, make_gops: MakeGops
+    ) -> None:
+        ring = small_ring(limit_bytes=350)
+        fill(ring, make_gops(0, 1))
+        cursor = ring.open_cursor(0)
+        fill(ring, make_gops(1, 10))
+        fill(ring, make_gops(10, 30, size=20))  # 100 + 200 bytes, and two pictures of the third
+        read = cursor.read_nowait(limit_items=10)
+        fill(ring, make_gops(30, 40, size=20))  # room for the keyframe, not for 200 bytes
+        read += cursor.read_nowait(limit_items=10)
+        fill(ring, make_gops(40, 50, size=20))
+        assert [item for item in read + drain(cursor) if isinstance(item, Span)] == [
+            Span(22 * FRAME, 40 * FRAME, GapCause.STORAGE_STALL)
         ]
 
     def test_a_cursor_opened_behind_the_gap_does_not_begin_with_it(self, make_gops: MakeGops) -> None:

@@ -1,0 +1,369 @@
+"""What appending to the ring costs the encoder's thread while the 30 s are flushed, beside two plain deques.
+
+    python bench/ring_append.py [--seconds 10] [--heavier 25] [--card-stall-ms 50] [--all]
+
+One thread appends 30 frames a second (10 Mbit/s, keyframes of 264 kB) as an encoder would: it sleeps until the
+frame is due, then needs the GIL, then appends. Beside it a writer flushes the whole ring again and again:
+batches, SHA-256, ChaCha20-Poly1305, write, fdatasync every 4 MiB, and a stall of the card. `--heavier`
+multiplies what the cipher does in one call, because it keeps the GIL so long: 25 is a Pi Zero 2's 0.5 ms for
+64 KiB, 1 is this machine. The rows `busy` add a thread of pure Python that never gives the GIL up before it
+must: there the switch interval shows. The row without a flush shows the machine's own noise.
+
+- *in lock*: how long the lock is held, by either side. Goal: at most 0.5 ms.
+- *returned*: from when the frame was due (the thread became runnable) to when the append had returned. Goal:
+  10 ms at p99.9. *own* leaves out what the kernel says that the thread waited for a processor: on a shared
+  machine.
+
+Ratios hold elsewhere; milliseconds don't.
+"""
+
+import argparse
+import hashlib
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from device.buffer.cursor import Item
+from device.buffer.ring import Ring
+from device.buffer.timedlock import TimedLock
+from evidence.frames import EncodedFrame, Track
+
+_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
+_RATE = 30
+_PICTURE_NS = _NS_PER_S // _RATE
+_WINDOW_S = 30
+_KEY_BYTES = 264_000
+_OTHER_BYTES = (1_250_000 - _KEY_BYTES) // (_RATE - 1)
+_CHUNK = 65_536
+_SYNC_BYTES = 4 * 1024 * 1024
+_PAUSE_S = 0.02  # from one flush to the next
+_GOAL_LOCK_MS = 0.5
+_GOAL_RETURNED_MS = 10.0
+
+
+class BatchSource(Protocol):
+    """What a consumer reads: a cursor, or what a peer has in its place."""
+
+    def read_nowait(self, limit_items: int = ..., limit_bytes: int = ...) -> list[Item]:
+        """Return the next frames; empty at the end."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+Consumer = Callable[[BatchSource], int]
+"""Flushes all that there is and returns its payload bytes. The real clip writer can be put here."""
+
+
+class Subject(Protocol):
+    """A ring to be measured."""
+
+    def frame(self, frame: EncodedFrame) -> None:
+        """Append."""
+
+    def open(self, at_ns: int) -> BatchSource:
+        """Open what a consumer reads."""
+
+
+class PrerollRing:
+    """`device.buffer.ring`, with its lock timed."""
+
+    def __init__(self, report: Callable[[int], object]) -> None:
+        self._ring = Ring(_WINDOW_S * _NS_PER_S, 96 * 1024 * 1024, lock=TimedLock(report))
+        self.frame = self._ring.frame
+
+    def open(self, at_ns: int) -> BatchSource:
+        """Open a cursor."""
+        return self._ring.open_cursor(at_ns)
+
+
+class Snapshot:
+    """Frames copied out of a deque."""
+
+    def __init__(self, frames: list[Item]) -> None:
+        self._frames = frames
+        self._next = 0
+
+    def read_nowait(self, limit_items: int = 32, limit_bytes: int = 0) -> list[Item]:
+        """Return the next frames."""
+        del limit_bytes
+        batch = self._frames[self._next : self._next + limit_items]
+        self._next += len(batch)
+        return batch
+
+    def close(self) -> None:
+        """Let go."""
+        self._frames = []
+
+
+class CopiedDeque:
+    """A deque of frames, copied as a whole at the press: no bound but a count; what follows has to be found."""
+
+    def __init__(self, report: Callable[[int], object]) -> None:
+        self._frames: deque[Item] = deque(maxlen=_WINDOW_S * _RATE)
+        self._lock = TimedLock(report)
+
+    def frame(self, frame: EncodedFrame) -> None:
+        """Append."""
+        with self._lock:
+            self._frames.append(frame)
+
+    def open(self, at_ns: int) -> BatchSource:
+        """Copy."""
+        del at_ns
+        with self._lock:
+            return Snapshot(list(self._frames))
+
+
+class HeldDeque(CopiedDeque):
+    """A deque whose lock is held while it is flushed, as an output does that writes from within its encoder."""
+
+    def open(self, at_ns: int) -> BatchSource:
+        """Take the lock until `close`."""
+        del at_ns
+        self._lock.__enter__()
+        held = Snapshot(list(self._frames))
+        held.close = lambda: self._lock.__exit__(None, None, None)  # type: ignore[method-assign]  # let go = unlock
+        return held
+
+
+class Figures(NamedTuple):
+    """What one case came to, in milliseconds."""
+
+    appends: int
+    flushes: int
+    flushed_bytes_per_s: float
+    lock_ms: list[float]
+    returned_ms: list[float]
+    own_ms: list[float]
+
+
+class Stream:
+    """Frames on time, each with memory of its own, as an encoder makes them."""
+
+    def __init__(self) -> None:
+        self._noise = memoryview(os.urandom(_KEY_BYTES))
+        self._number = 0
+
+    def next(self, pts_ns: int) -> EncodedFrame:
+        """Return the next frame."""
+        key = self._number % _RATE == 0
+        self._number += 1
+        data = bytes(self._noise[: _KEY_BYTES if key else _OTHER_BYTES])
+        return EncodedFrame(Track.VIDEO, data, pts_ns, pts_ns, _PICTURE_NS, key)
+
+
+def flusher(path: Path, heavier: int, stall_s: float) -> Consumer:
+    """Return a consumer with the work of a clip writer: hash, encrypt, write, sync, and a slow card."""
+    cipher = ChaCha20Poly1305(os.urandom(32))
+    nonce = bytes(12)  # the same again: nothing of it is ever decrypted
+    burden = bytes(_CHUNK * (heavier - 1))
+
+    def consume(source: BatchSource) -> int:
+        digest = hashlib.sha256()
+        total = unsynced = 0
+        pending = bytearray()
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            while batch := source.read_nowait():
+                for item in batch:
+                    if isinstance(item, EncodedFrame):
+                        pending += item.data
+                        total += len(item.data)
+                while len(pending) >= _CHUNK:
+                    chunk = cipher.encrypt(nonce, bytes(pending[:_CHUNK]), None)
+                    if burden:
+                        cipher.encrypt(nonce, burden, None)
+                    del pending[:_CHUNK]
+                    digest.update(chunk)
+                    unsynced += os.write(fd, chunk)
+                    if unsynced >= _SYNC_BYTES:
+                        os.fdatasync(fd)
+                        time.sleep(stall_s)
+                        unsynced = 0
+        finally:
+            os.close(fd)
+        return total
+
+    return consume
+
+
+def measure(
+    make: Callable[[Callable[[int], object]], Subject],
+    seconds: float,
+    consumer: Consumer | None,
+    *,
+    busy: bool = False,
+) -> Figures:
+    """Append for so many seconds beside a consumer that flushes again and again, if any, and a busy thread."""
+    holds: list[int] = []
+    subject = make(holds.append)
+    stream = Stream()
+    filled = (_WINDOW_S + 3) * _RATE
+    start_ns = time.monotonic_ns() - filled * _PICTURE_NS
+    for number in range(filled):
+        subject.frame(stream.next(start_ns + number * _PICTURE_NS))
+    holds.clear()
+    ended = threading.Event()
+    flushed: list[int] = []
+
+    def consume() -> None:
+        while consumer is not None and not ended.is_set():
+            source = subject.open(time.monotonic_ns())
+            try:
+                flushed.append(consumer(source))
+            finally:
+                source.close()
+            ended.wait(_PAUSE_S)
+
+    def burn() -> None:
+        count = 0
+        while busy and not ended.is_set():
+            count += 1
+
+    others = [threading.Thread(target=consume), threading.Thread(target=burn)]
+    samples: list[tuple[int, int]] = []
+    appender = threading.Thread(target=lambda: samples.extend(_appends(subject, stream, seconds)))
+    appender.start()
+    for other in others:
+        other.start()
+    appender.join()
+    ended.set()
+    for other in others:
+        other.join()
+    return Figures(
+        appends=len(samples),
+        flushes=len(flushed),
+        flushed_bytes_per_s=sum(flushed) / seconds,
+        lock_ms=sorted(hold / _NS_PER_MS for hold in holds),
+        returned_ms=sorted(took / _NS_PER_MS for took, _ in samples),
+        own_ms=sorted(max(0, took - queued) / _NS_PER_MS for took, queued in samples),
+    )
+
+
+def _appends(subject: Subject, stream: Stream, seconds: float) -> Iterator[tuple[int, int]]:
+    """Append on time; yield from due to returned, and how long of it the thread waited for a processor."""
+    start_ns = time.monotonic_ns() + _PICTURE_NS
+    with _queue_delay() as delay_ns:
+        for number in range(round(seconds * _RATE)):
+            due_ns = start_ns + number * _PICTURE_NS
+            if time.monotonic_ns() > start_ns + seconds * _NS_PER_S:
+                break  # held up for so long that the row's time is over
+            frame = stream.next(due_ns)
+            before_ns = delay_ns()
+            time.sleep(max(0, due_ns - time.monotonic_ns()) / _NS_PER_S)
+            subject.frame(frame)
+            took_ns = time.monotonic_ns() - due_ns
+            yield took_ns, delay_ns() - before_ns
+
+
+@contextmanager
+def _queue_delay() -> Iterator[Callable[[], int]]:
+    """Give a function that says how long this thread has waited for a processor (Linux schedstat), else 0."""
+    try:
+        fd = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield lambda: 0
+        return
+    try:
+        yield lambda: int(os.pread(fd, 80, 0).split()[1])
+    finally:
+        os.close(fd)
+
+
+def _at(values: list[float], share: float) -> float:
+    """Return a quantile of sorted values, the next higher one if between two."""
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+class Case(NamedTuple):
+    """One row."""
+
+    name: str
+    make: Callable[[Callable[[int], object]], Subject]
+    interval_ms: float
+    flushes: bool = True
+    busy: bool = False
+
+
+_CASES = (
+    Case("ring, no flush", PrerollRing, 5, flushes=False),
+    Case("ring", PrerollRing, 5),
+    Case("ring", PrerollRing, 1),
+    Case("ring, busy", PrerollRing, 5, busy=True),
+    Case("ring, busy", PrerollRing, 1, busy=True),
+    Case("deque, copied", CopiedDeque, 1),
+    Case("deque, lock held", HeldDeque, 1),
+)
+_MORE_CASES = (
+    Case("ring", PrerollRing, 0.5),
+    Case("ring", PrerollRing, 0.1),
+    Case("ring, busy", PrerollRing, 0.5, busy=True),
+    Case("ring, busy", PrerollRing, 0.1, busy=True),
+    Case("deque, copied", CopiedDeque, 5),
+    Case("deque, copied, busy", CopiedDeque, 5, busy=True),
+    Case("deque, copied, busy", CopiedDeque, 1, busy=True),
+)
+
+
+def main(make_consumer: Callable[[Path, int, float], Consumer] = flusher) -> None:
+    """Measure and print a table; another consumer (the real clip writer) may be given."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=10, help="for all rows together")
+    parser.add_argument("--heavier", type=int, default=25, help="how much longer a cipher call holds the GIL")
+    parser.add_argument("--card-stall-ms", type=float, default=50, help="added to every sync")
+    parser.add_argument("--all", action="store_true", help="more switch intervals")
+    arguments = parser.parse_args()
+    cases = (*_CASES, *_MORE_CASES) if arguments.all else _CASES
+    each_s = arguments.seconds / len(cases)
+    before_s = sys.getswitchinterval()
+    rows: list[tuple[Case, Figures]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        consumer = make_consumer(Path(folder) / "clip", arguments.heavier, arguments.card_stall_ms / 1_000)
+        for case in cases:
+            sys.setswitchinterval(case.interval_ms / 1_000)
+            rows.append((case, measure(case.make, each_s, consumer if case.flushes else None, busy=case.busy)))
+    sys.setswitchinterval(before_s)
+    _print(rows, arguments.heavier)
+
+
+def _print(rows: list[tuple[Case, Figures]], heavier: int) -> None:
+    appends = max(figures.appends for _, figures in rows)
+    print(f"up to {appends} appends a row, {_RATE}/s, beside flushes of {_WINDOW_S} s; cipher {heavier} times")
+    print(
+        f"{'':20}{'switch':>7} {'MiB/s':>6} {'in lock, ms':>18} {'returned, ms':>26} {'own, ms':>17}"
+        f" {'p99.9':>8}"
+    )
+    print(
+        f"{'':20}{'ms':>7} {'':>6} {'p50':>9}{'max':>9} {'p50':>8}{'p99.9':>9}{'max':>9} {'p50':>8}{'p99.9':>9}"
+        f" {'ratio':>8}"
+    )
+    base = next(
+        _at(figures.own_ms, 0.999) for case, figures in rows if case.make is PrerollRing and case.flushes
+    )
+    for case, figures in rows:
+        lock, returned, own = figures.lock_ms, figures.returned_ms, figures.own_ms
+        print(
+            f"{case.name:20}{case.interval_ms:7.1f} {figures.flushed_bytes_per_s / 2**20:6.0f}"
+            f" {statistics.median(lock):9.4f}{lock[-1]:9.3f}"
+            f" {statistics.median(returned):8.3f}{_at(returned, 0.999):9.3f}{returned[-1]:9.3f}"
+            f" {statistics.median(own):8.3f}{_at(own, 0.999):9.3f} {_at(own, 0.999) / base:8.2f}"
+        )
+    if appends < 1_000:
+        print("fewer than 1,000 appends a row: p99.9 is the maximum; --seconds gives more")
+    print(f"goals: in lock {_GOAL_LOCK_MS} ms, returned {_GOAL_RETURNED_MS:.0f} ms at p99.9")
+
+
+if __name__ == "__main__":
+    main()
