@@ -19,8 +19,7 @@ from device.buffer.ring import Ring
 from device.capture.sound.gate import SoundGate
 from device.capture.source import FrameSource, SourceKind, open_source
 from device.config import ConfigError, DeviceConfig
-from device.controls.config import ControlsConfig
-from device.controls.panel import ControlPanel
+from device.controls.panel import ControlPanel, PanelPolicy
 from device.health.clock import read_boot_id, read_mapping
 from device.health.watch import BatteryLimits, HealthWatch
 from device.policy import Policy, load_policy
@@ -149,7 +148,17 @@ class DeviceService:
 
     def _claim_controls(self, policy: Policy, post: Callable[[Any], None]) -> ControlPanel:
         factory = self._parts.factory if self._parts.factory is not None else gpio_factory()
-        panel = ControlPanel(_with_policy(self.config.controls, policy), factory, post)
+        document = policy.document
+        panel = ControlPanel(
+            self.config.controls,
+            factory,
+            post,
+            policy=PanelPolicy(
+                hold_ns=document.gestures.hold_ns,
+                stealth=document.stealth,
+                reminder_ns=document.reminder_ns or None,
+            ),
+        )
         panel.start()
         self._closing.append(panel.close)
         return panel
@@ -257,18 +266,3 @@ def gpio_factory() -> Any:
             found="none",
             remedy="install the `pi` extra, or set GPIOZERO_PIN_FACTORY",
         ) from error
-
-
-def _with_policy(controls: ControlsConfig, policy: Policy) -> ControlsConfig:
-    """Lay the policy over the hardware's table: hold time, reminder and stealth are policy."""
-    document = policy.document
-    replace = msgspec.structs.replace
-    return replace(
-        controls,
-        button=replace(controls.button, hold_ms=document.gestures.hold_ns // 1_000_000),
-        lights=replace(
-            controls.lights,
-            stealth=document.stealth,
-            reminder_s=document.reminder_ns // 1_000_000_000,
-        ),
-    )

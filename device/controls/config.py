@@ -41,27 +41,25 @@ class ButtonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pin: Pin = 17
     active_low: bool = True
     pull: Pull = "up"
-    settle_ms: Milliseconds = 30
-    hold_ms: Milliseconds = 3_000
-    stuck_ms: Milliseconds = 60_000
+    settle_ms: Annotated[int, msgspec.Meta(ge=1, le=400)] = 30
+    stuck_ms: Annotated[int, msgspec.Meta(ge=31_000, le=3_600_000)] = 60_000
 
-    def __post_init__(self) -> None:
-        self.timing()
+    def timing(self, hold_ns: int = 3 * _NS_PER_S) -> GestureTiming:
+        """Return the times in nanoseconds, as the recogniser takes them; how long a hold is, policy says.
 
-    def timing(self) -> GestureTiming:
-        """Return the times in nanoseconds, as the recogniser takes them."""
+        Raises:
+            ValueError: the hold is not between settling and being stuck.
+        """
         return GestureTiming(
-            settle_ns=self.settle_ms * _NS_PER_MS,
-            hold_ns=self.hold_ms * _NS_PER_MS,
-            stuck_ns=self.stuck_ms * _NS_PER_MS,
+            settle_ns=self.settle_ms * _NS_PER_MS, hold_ns=hold_ns, stuck_ns=self.stuck_ms * _NS_PER_MS
         )
 
 
 class LightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lights, buzzer and vibration motor. A pin set to -1 is not there.
 
-    `stealth` means no light and no sound; the motor, which can be heard, then runs only with
-    `stealth_vibration`.
+    Whether the camera is in stealth, policy says: no light and no sound then; the motor, which can be heard,
+    runs only with `stealth_vibration`.
     """
 
     red_pin: Annotated[int, msgspec.Meta(ge=-1, le=27)] = 22
@@ -71,14 +69,7 @@ class LightsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     active_low: bool = False
     sound: bool = True
     vibration: bool = True
-    stealth: bool = False
     stealth_vibration: bool = False
-    reminder_s: Annotated[int, msgspec.Meta(ge=10, le=3_600)] = 120
-
-    @property
-    def reminder_ns(self) -> int:
-        """The time between two reminders while recording, in nanoseconds."""
-        return self.reminder_s * _NS_PER_S
 
     @property
     def pins(self) -> tuple[int, ...]:

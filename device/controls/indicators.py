@@ -34,13 +34,16 @@ class LineChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndicatorPolicy(msgspec.Struct, frozen=True):
-    """What may be seen, heard and felt. Stealth: no light, no sound, and vibration only if asked for."""
+    """What may be seen, heard and felt. Stealth: no light, no sound, and vibration only if asked for.
+
+    `reminder_ns` is the time between two reminders while recording, `None` for none.
+    """
 
     sound: bool = True
     vibration: bool = True
     stealth: bool = False
     stealth_vibration: bool = False
-    reminder_ns: int = 120 * _NS_PER_S
+    reminder_ns: int | None = 120 * _NS_PER_S
 
     @property
     def light_allowed(self) -> bool:
@@ -108,7 +111,8 @@ class Indicators:
         self._state = state
         if is_recording and not was_recording:
             self._dark_until_ns, self._lit_until_ns = now_ns + _LONGEST_RENEWAL_NS, None
-            self._remind_ns = now_ns + self.policy.reminder_ns
+            pause_ns = self.policy.reminder_ns
+            self._remind_ns = None if pause_ns is None else now_ns + pause_ns
         elif not is_recording:
             self._dark_until_ns = self._lit_until_ns = self._remind_ns = None
         self._choose(now_ns)
@@ -162,11 +166,11 @@ class Indicators:
         self._remind()
 
     def _remind(self) -> None:
-        if self._remind_ns is None or self._now_ns < self._remind_ns:
+        due_ns, pause_ns = self._remind_ns, self.policy.reminder_ns
+        if due_ns is None or self._now_ns < due_ns:
             return
-        due_ns = self._remind_ns
-        late = (self._now_ns - due_ns) // self.policy.reminder_ns
-        self._remind_ns = due_ns + (late + 1) * self.policy.reminder_ns
+        late = 0 if pause_ns is None else (self._now_ns - due_ns) // pause_ns
+        self._remind_ns = None if pause_ns is None else due_ns + (late + 1) * pause_ns
         # Only what is known to be recording is said to be; and a press's answer goes first.
         if self._lit_until_ns is not None and self._signal is None:
             self._signal = _Playing(SIGNALS[Signal.REMINDER], self._now_ns)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from device.controls.config import BUTTON, ControlsConfig, LightsConfig
 from device.controls.edges import Edge, EdgeInput
 from device.controls.gestures import ButtonRecogniser, Gesture
@@ -20,7 +22,7 @@ from device.controls.patterns import FAULT_LEVELS, IndicatorState, Signal
 from device.controls.triggers import Trigger, TriggerLine, TriggerPortState
 from device.errors import DeviceError
 
-__all__ = ["ControlEvent", "ControlPanel", "PanelCore", "policy_of"]
+__all__ = ["ControlEvent", "ControlPanel", "PanelCore", "PanelPolicy", "indicator_policy"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +42,23 @@ class LevelSource(Protocol):
         ...
 
 
-def policy_of(lights: LightsConfig) -> IndicatorPolicy:
-    """Return what may be seen, heard and felt under a configuration."""
+class PanelPolicy(msgspec.Struct, frozen=True):
+    """What the policy says about the controls; the pins and their electrics are the configuration's."""
+
+    hold_ns: int = 3_000_000_000
+    stealth: bool = False
+    reminder_ns: int | None = 120_000_000_000
+    """Time between two reminders while recording, `None` for no reminder."""
+
+
+def indicator_policy(lights: LightsConfig, policy: PanelPolicy) -> IndicatorPolicy:
+    """Return what may be seen, heard and felt under a configuration and a policy."""
     return IndicatorPolicy(
         sound=lights.sound,
         vibration=lights.vibration,
-        stealth=lights.stealth,
+        stealth=policy.stealth,
         stealth_vibration=lights.stealth_vibration,
-        reminder_ns=lights.reminder_ns,
+        reminder_ns=policy.reminder_ns,
     )
 
 
@@ -82,13 +93,18 @@ class PanelCore:
     """
 
     def __init__(
-        self, config: ControlsConfig, outputs: OutputLines, post: Callable[[ControlEvent], None], now_ns: int
+        self,
+        config: ControlsConfig,
+        outputs: OutputLines,
+        post: Callable[[ControlEvent], None],
+        now_ns: int,
+        policy: PanelPolicy = PanelPolicy(),  # noqa: B008  # frozen
     ) -> None:
         self.recovered = 0
         self.output_errors = 0
         self.level_errors = 0
-        self.button = ButtonRecogniser(config.button.timing())
-        self.indicators = Indicators(now_ns, policy_of(config.lights))
+        self.button = ButtonRecogniser(config.button.timing(policy.hold_ns))
+        self.indicators = Indicators(now_ns, indicator_policy(config.lights, policy))
         self._outputs = outputs
         self._post = post
         self._triggers = {
@@ -171,6 +187,7 @@ class ControlPanel:
         factory: Any,
         post: Callable[[ControlEvent], None],
         *,
+        policy: PanelPolicy = PanelPolicy(),  # noqa: B008  # frozen
         outputs: OutputLines | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -179,7 +196,7 @@ class ControlPanel:
         self._post = post
         self._inbox: queue.SimpleQueue[Edge | Callable[[], None]] = queue.SimpleQueue()
         self._outputs = self._claim_outputs(factory, config.lights) if outputs is None else outputs
-        self.core = PanelCore(config, self._outputs, post, now_ns())
+        self.core = PanelCore(config, self._outputs, post, now_ns(), policy)
         self._inputs = self._claim_inputs(factory, config)
         self.core.watch_levels(self._inputs)
         self._ports = _serial_ports(config, post)

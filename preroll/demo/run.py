@@ -89,7 +89,7 @@ def _play(service: DeviceService, board: BenchBoard, view: View, bar: SpaceBar |
     script = Script(
         window_ns=window_ns + _MARGIN_NS,
         record_ns=int(record_s * _NS_PER_S),
-        hold_ns=service.config.controls.button.hold_ms * 1_000_000,
+        hold_ns=int(service.config.policy.hold_s * _NS_PER_S),
         patience_ns=_PATIENCE_NS if bar else 0,
     )
     hand = _Hand(board, bar)

@@ -9,12 +9,12 @@ from device.controls.gestures import GestureTiming
 FULL = """
 [button]
 pin = 4
-hold_ms = 2000
+settle_ms = 20
 
 [lights]
 red_pin = 5
 buzzer_pin = -1
-stealth = true
+stealth_vibration = true
 
 [[triggers]]
 name = "holster"
@@ -41,12 +41,12 @@ def test_an_empty_table_is_the_default_wiring() -> None:
     config = decode("")
     assert config.button.timing() == GestureTiming()
     assert (config.button.pin, *config.lights.pins) == (17, 22, 27, 23, 24)
-    assert config.lights.reminder_ns == 120_000_000_000
 
 
 def test_everything_together() -> None:
     config = decode(FULL)
-    assert config.button.timing().hold_ns == 2_000_000_000
+    assert config.button.timing(2_000_000_000).hold_ns == 2_000_000_000
+    assert config.button.timing().settle_ns == 20_000_000
     assert config.lights.pins == (5, 27, 24)
     assert [source for port in config.serial_triggers for source in port.sources] == [
         "vehicle_door",
@@ -64,7 +64,8 @@ def test_everything_together() -> None:
         ("[lights]\nred_pin = -2", r"`int` >= -1 - at `\$.lights.red_pin`"),
         ("[button]\nbounce_time = 1", "unknown field `bounce_time`"),
         ("[buttons]", "unknown field `buttons`"),
-        ("[button]\nhold_ms = 30", r"settle < hold < stuck - at `\$.button`"),
+        ("[button]\nhold_ms = 2000", "unknown field `hold_ms`"),
+        ("[button]\nsettle_ms = 500", r"`int` <= 400 - at `\$.button.settle_ms`"),
         ('[[triggers]]\nname = "button"\npin = 5', "trigger name used twice: button"),
         ('[[triggers]]\nname = "Holster!"\npin = 5', r"at `\$.triggers\[0\].name`"),
         ('[[triggers]]\nname = "a\\n"\npin = 5', r"at `\$.triggers\[0\].name`"),
