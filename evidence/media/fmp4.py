@@ -135,6 +135,7 @@ class FragmentedMp4Writer:
             time_base=Fraction(1, VIDEO_TIME_SCALE),
         )
         self._audio = self._add_audio(audio, audio_config)
+        self._empty = av.Packet()
         self._held: EncodedFrame | None = None
         self._inside: deque[_Stamp] = deque()  # frames that the muxer has and the sink has not
         self._recent_pts: deque[int] = deque(maxlen=_REORDER_DEPTH)
@@ -259,13 +260,12 @@ class FragmentedMp4Writer:
         self._mux(packet, self._video, pts + shift, dts + shift, duration)
         # It must come before the next frame, and if sound closes the fragment now it ends this sample.
         self._last_dts = max(dts + shift + 1, 0 if end is None else end - 1)
-        self._mux(av.Packet(), self._video, self._last_dts, self._last_dts, 0)
+        self._mux(self._empty, self._video, self._last_dts, self._last_dts, 0)
         if closing and len(self._inside) == 1:  # it has closed a fragment and begins the next
             self._fragment_start = dts
 
     def _mux(self, packet: Any, stream: Any, pts: int, dts: int, duration: int) -> None:
-        packet.stream = stream
-        packet.time_base = stream.time_base
+        packet.stream = stream  # and, no other being set, in its time base
         packet.pts = pts
         packet.dts = dts
         packet.duration = duration
