@@ -28,7 +28,7 @@ from evidence.clock import UtcMapping
 from evidence.errors import EvidenceError
 from evidence.frames import AudioFormat, EncodedFrame, VideoFormat
 from evidence.media.boxes import box_at, prft_box, track_run
-from evidence.media.h264 import parameter_sets
+from evidence.media.h264 import ANNEX_B_START_CODE, parameter_sets
 
 __all__ = [
     "AUDIO_TIME_SCALE",
@@ -135,6 +135,7 @@ class FragmentedMp4Writer:
             time_base=Fraction(1, VIDEO_TIME_SCALE),
         )
         self._audio = self._add_audio(audio, audio_config)
+        self._parameter_sets = b""
         self._empty = av.Packet()
         self._held: EncodedFrame | None = None
         self._inside: deque[_Stamp] = deque()  # frames that the muxer has and the sink has not
@@ -230,7 +231,7 @@ class FragmentedMp4Writer:
         if not self._recent_pts and self._held is None:
             if not frame.keyframe:
                 raise EvidenceError("the first frame of a clip can't be decoded", expected="a keyframe")
-            parameter_sets(frame.data)
+            self._parameter_sets = parameter_sets(frame.data)
         if frame.dts_ns <= self._last_dts_ns or frame.pts_ns < frame.dts_ns:
             raise EvidenceError(
                 "video frames out of order",
@@ -287,10 +288,22 @@ class FragmentedMp4Writer:
                 self._emit_fragment(data[start : mdat[2]], end - start)
                 end = mdat[2]
             else:
+                if kind == b"moov":
+                    self._check_header(bytes(data[start:end]))
                 self._emit(data[start:end])
             start = end
         if start < len(data):
             self._spout.pieces.append(bytes(data[start:]))
+
+    def _check_header(self, moov: bytes) -> None:
+        """Make sure that PyAV took SPS and PPS from the first keyframe: without them nothing plays the file."""
+        for unit in self._parameter_sets.split(ANNEX_B_START_CODE)[1:]:
+            if unit not in moov:
+                raise EvidenceError(
+                    "the muxer left the parameter sets out",
+                    expected="SPS and PPS in avcC",
+                    remedy="use PyAV 18",
+                )
 
     def _emit_fragment(self, fragment: memoryview, moof_bytes: int) -> None:
         run = track_run(fragment[:moof_bytes], _VIDEO_TRACK_ID)

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 from evidence.errors import EvidenceError
 
-__all__ = ["is_idr", "leading_nal_units", "parameter_sets", "picture_size"]
+__all__ = ["ANNEX_B_START_CODE", "is_idr", "leading_nal_units", "parameter_sets", "picture_size"]
 
-_START_CODE = b"\0\0\1"
+ANNEX_B_START_CODE = b"\0\0\0\1"
+"""The start code that `parameter_sets` puts before each NAL unit."""
+
+_START_CODE = b"\0\0\1"  # what all of them end in
 _TYPE_MASK = 0x1F
 _SLICE, _IDR, _SPS, _PPS = 1, 5, 7, 8
 _VCL = range(_SLICE, _IDR + 1)
@@ -47,7 +50,7 @@ def parameter_sets(keyframe: bytes) -> bytes:
     found = {_SPS: b"", _PPS: b""}
     for kind, unit in leading_nal_units(keyframe):
         if kind in found:
-            found[kind] += b"\0" + _START_CODE + unit
+            found[kind] += ANNEX_B_START_CODE + unit
     if not all(found.values()):
         there = [name for name, kind in (("SPS", _SPS), ("PPS", _PPS)) if found[kind]]
         raise EvidenceError(

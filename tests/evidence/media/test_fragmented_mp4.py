@@ -280,6 +280,15 @@ def test_times_closer_than_a_tick_stay_apart(video: Video) -> None:
     assert all(before[1] < after[1] for before, after in itertools.pairwise(picture))
 
 
+def test_a_header_without_parameter_sets_is_noticed(video: Video) -> None:
+    frames = video(30, 60, b_frames=False)
+    clip = Clip(frames[0], Fraction(30))
+    clip.writer._container.start_encoding()  # too early: the first packet is not there yet
+    with pytest.raises(EvidenceError, match="parameter sets"):
+        clip.video(frames[0])
+    assert b"moov" not in clip.data
+
+
 def test_few_calls_of_the_sink(video: Video) -> None:
     clip = write(video(30, 120, b_frames=False), 30, utc=UtcMapping(0, UTC_NS, ClockSource.NTP))
     assert clip.calls == 2 + 2 * len(clip.fragments)
