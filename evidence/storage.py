@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 
 from evidence.errors import EvidenceError
+from evidence.steps import Operation, step
 
 __all__ = [
     "AppendFile",
@@ -23,8 +24,13 @@ __all__ = [
     "SlowCardFile",
     "StorageError",
     "create_file",
+    "cut_file",
+    "make_directory",
     "publish_file",
+    "remove_file",
+    "rename",
     "sync_directory",
+    "sync_file",
 ]
 
 _MODE = 0o600
@@ -68,6 +74,7 @@ class PosixAppendFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._size = 0
+        step(Operation.CREATE, path)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         except OSError as error:
@@ -80,6 +87,7 @@ class PosixAppendFile:
 
     def append(self, data: bytes | memoryview) -> None:
         """Write all of `data`."""
+        step(Operation.APPEND, self._path)
         view = memoryview(data)
         while view:
             try:
@@ -91,6 +99,7 @@ class PosixAppendFile:
 
     def sync(self) -> None:
         """`fdatasync`."""
+        step(Operation.SYNC, self._path)
         try:
             os.fdatasync(self._fd)
         except OSError as error:
@@ -154,14 +163,84 @@ def sync_directory(path: Path) -> None:
     Raises:
         StorageError: the directory cannot be opened or synced.
     """
+    step(Operation.SYNC_DIRECTORY, path)
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY, f"cannot sync the directory {path.name}")
+
+
+def sync_file(path: Path) -> None:
+    """Put what a file holds on storage, whoever wrote it.
+
+    Raises:
+        StorageError: the file cannot be opened or synced.
+    """
+    step(Operation.SYNC, path)
+    _sync(path, os.O_RDONLY, f"cannot sync {path.name}")
+
+
+def cut_file(path: Path, size_bytes: int) -> None:
+    """Cut a file off behind its first `size_bytes`; on storage only after `sync_file`.
+
+    Raises:
+        StorageError: the file cannot be cut.
+    """
+    step(Operation.CUT, path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.truncate(path, size_bytes)
+    except OSError as error:
+        raise StorageError(f"cannot cut {path.name}", error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; on storage only after `sync_directory` of its directory.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    step(Operation.REMOVE, path)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise StorageError(f"cannot remove {path.name}", error) from error
+
+
+def rename(path: Path, target: Path) -> None:
+    """Give a file or directory another name, atomically; on storage only after `sync_directory`.
+
+    Raises:
+        StorageError: it cannot be renamed.
+    """
+    step(Operation.RENAME, path)
+    try:
+        path.rename(target)
+    except OSError as error:
+        raise StorageError(f"cannot rename {path.name}", error) from error
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, mode 0700; on storage only after `sync_directory` of the one above.
+
+    Raises:
+        FileExistsError: it exists.
+        StorageError: it cannot be made.
+    """
+    step(Operation.MAKE_DIRECTORY, path)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise StorageError(f"cannot make the directory {path.name}", error) from error
+
+
+def _sync(path: Path, flags: int, what: str) -> None:
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
     except OSError as error:
-        raise StorageError(f"cannot sync the directory {path.name}", error) from error
+        raise StorageError(what, error) from error
 
 
 def create_file(path: Path, data: bytes) -> None:
@@ -193,8 +272,5 @@ def publish_file(path: Path, data: bytes) -> None:
     except OSError as error:
         raise StorageError(f"cannot replace {path.name}", error) from error
     create_file(temporary, data)
-    try:
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"cannot rename {path.name} into place", error) from error
+    rename(temporary, path)
     sync_directory(path.parent)

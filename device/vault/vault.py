@@ -16,7 +16,14 @@ from device.vault.layout import CLAIM_PREFIX, VaultError, VaultLayout
 from device.vault.space import Reserve, Space, read_space
 from evidence.documents import ClipStart, decode
 from evidence.errors import EvidenceError
-from evidence.storage import AppendFile, PosixAppendFile, StorageError, sync_directory
+from evidence.storage import (
+    AppendFile,
+    PosixAppendFile,
+    StorageError,
+    make_directory,
+    rename,
+    sync_directory,
+)
 
 __all__ = ["ClaimedClip", "ClipEntry", "ClipPlace", "FileOpener", "Vault", "list_clips"]
 
@@ -95,16 +102,26 @@ class Vault:
         """Claim the next number; `make_line0` returns the clip's name and its signed line 0.
 
         Raises:
-            StorageError: line 0 could not be put on storage; the number is not taken.
+            StorageError: line 0 could not be put on storage; the number is not taken, unless its directory has
+                its name already: recovery then finds a number that holds nothing.
         """
         with self._lock:
             facts = self._layout.facts
             place = ClipPlace(facts.device, facts.epoch, facts.generation, self._number + 1, self._last_start)
             name, line0 = make_line0(place)
-            clip = self._write_claim(place.number, name, line0)
-            self._number = place.number
-            self._last_start = hashlib.sha256(line0).hexdigest()
+            try:
+                clip = self._write_claim(place.number, name, line0)
+            except StorageError:
+                # Published, though not known to be on storage: given again, the number would be a fork.
+                if (self._layout.clips / name).exists():
+                    self._take(place.number, line0)
+                raise
+            self._take(place.number, line0)
             return clip
+
+    def _take(self, number: int, line0: bytes) -> None:
+        self._number = number
+        self._last_start = hashlib.sha256(line0).hexdigest()
 
     def _write_claim(self, number: int, name: str, line0: bytes) -> ClaimedClip:
         staging = self._layout.clips / f"{CLAIM_PREFIX}{number:06d}"
@@ -112,26 +129,27 @@ class Vault:
         if final.exists():
             raise VaultError("cannot claim a number", expected="a new name", found=name)
         try:
-            staging.mkdir(mode=0o700)
+            make_directory(staging)
         except FileExistsError:
             # Left by a claim of this process that failed half-way; its line 0 was never published.
-            (staging / "journal.jsonl").unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError("cannot make a directory for a clip", error) from error
+            self._clear_staging(staging)
         journal = self._open_file(staging / "journal.jsonl")
         try:
             journal.append(line0)
             journal.sync()
             sync_directory(staging)
-            staging.rename(final)
+            rename(staging, final)
             sync_directory(self._layout.clips)
-        except OSError as error:
-            journal.close()
-            raise StorageError("cannot publish a claim", error) from error
         except StorageError:
             journal.close()
             raise
         return ClaimedClip(name, number, final, journal, self._open_file)
+
+    def _clear_staging(self, staging: Path) -> None:
+        try:
+            (staging / "journal.jsonl").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError("cannot clear an unfinished claim", error) from error
 
     def _find_last(self) -> tuple[int, str | None]:
         """Return the highest number of this epoch and the digest of its line 0, as stored.

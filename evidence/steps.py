@@ -1,0 +1,114 @@
+"""The named steps by which a clip comes onto storage, and the seam at which a test ends the process at one.
+
+Everything that creates, grows, renames, cuts or removes a file of a clip goes through `evidence.storage`, which
+calls `step` right before each such operation; a kill *before* a step is a kill *after* the one before it. With
+no hook set, a step costs one comparison.
+
+The lists below are the registry: a test requires that what happens is what they say, and kills at each of them.
+"""
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = [
+    "CREATE_STEPS",
+    "RECOVER_STEPS",
+    "SEAL_STEPS",
+    "WRITE_STEPS",
+    "Operation",
+    "StepHook",
+    "set_step_hook",
+    "step",
+    "step_name",
+]
+
+
+class Operation(enum.StrEnum):
+    """What is about to happen on storage."""
+
+    MAKE_DIRECTORY = "make-directory"
+    CREATE = "create"
+    APPEND = "append"
+    SYNC = "sync"
+    RENAME = "rename"
+    SYNC_DIRECTORY = "sync-directory"
+    CUT = "cut"
+    REMOVE = "remove"
+
+
+CREATE_STEPS = (
+    "make-directory claim",
+    "create journal.jsonl",
+    "append journal.jsonl",
+    "sync journal.jsonl",
+    "sync-directory claim",
+    "rename claim",
+    "sync-directory clips",
+    "create clip.mp4.age",
+)
+"""From the press to a claimed number and an empty file for its ciphertext."""
+
+WRITE_STEPS = ("append clip.mp4.age", "sync clip.mp4.age", "append journal.jsonl", "sync journal.jsonl")
+"""One sync point, and the last line."""
+
+SEAL_STEPS = tuple(
+    f"{operation} {name}"
+    for file in ("manifest.p7s", "manifest.json")
+    for operation, name in (
+        ("create", f".{file}.tmp"),
+        ("append", f".{file}.tmp"),
+        ("sync", f".{file}.tmp"),
+        ("rename", f".{file}.tmp"),
+        ("sync-directory", "clip"),
+    )
+)
+"""From the last line, or from recovery's figures, to a sealed clip."""
+
+RECOVER_STEPS = (
+    "make-directory rejected",  # a manifest that this camera did not sign
+    "sync-directory vault",
+    "rename manifest.json",
+    "rename manifest.p7s",
+    "sync-directory rejected",
+    "sync-directory clip",
+    "remove clip.mp4.age",  # a claim that holds nothing
+    "create .tail.bin.tmp",  # what follows the capped tail
+    "append .tail.bin.tmp",
+    "sync .tail.bin.tmp",
+    "rename .tail.bin.tmp",
+    "cut clip.mp4.age",
+    "sync clip.mp4.age",
+    "sync journal.jsonl",
+    *SEAL_STEPS,
+)
+"""What recovery does, at most; which of them a clip needs depends on what it holds."""
+
+StepHook = Callable[[Operation, Path], None]
+"""Hears of each step before it happens; one that raises or never returns ends the process there."""
+
+_CLAIM_PREFIX = ".claim-"
+_DIRECTORIES = frozenset({"clips", "rejected"})
+_hook: StepHook | None = None
+
+
+def set_step_hook(hook: StepHook | None) -> None:
+    """Set who hears of each step; `None` for nobody. For tests: one hook a process."""
+    global _hook  # noqa: PLW0603 - one seam a process, so that no constructor carries it through
+    _hook = hook
+
+
+def step(operation: Operation, path: Path) -> None:
+    """Say that an operation on a path is about to happen."""
+    if _hook is not None:
+        _hook(operation, path)
+
+
+def step_name(operation: Operation, path: Path) -> str:
+    """Name a step as the registry does: a clip's directory is `clip`, one that is not published `claim`."""
+    name = path.name
+    if name.startswith(_CLAIM_PREFIX):
+        return f"{operation} claim"
+    if operation is not Operation.SYNC_DIRECTORY or name in _DIRECTORIES:
+        return f"{operation} {name}"
+    return f"{operation} {'vault' if (path / 'clips').is_dir() else 'clip'}"
