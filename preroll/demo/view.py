@@ -12,7 +12,7 @@ from device.recording.recorder import RecorderStatus
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["LinesView", "Scene", "TerminalView", "View", "open_view"]
+__all__ = ["LinesView", "Scene", "TerminalView", "View", "draw", "open_view"]
 
 _MIB = 1024 * 1024
 _BAR = 40
@@ -77,7 +77,7 @@ class TerminalView:
 
     def show(self, scene: Scene) -> None:
         """Draw the scene."""
-        self._live.update(_drawn(scene), refresh=True)
+        self._live.update(draw(scene), refresh=True)
 
     def close(self) -> None:
         """Stop drawing."""
@@ -89,7 +89,8 @@ def open_view() -> View:
     return TerminalView() if sys.stdout.isatty() else LinesView()
 
 
-def _drawn(scene: Scene) -> "RenderableType":
+def draw(scene: Scene) -> "RenderableType":
+    """Return a scene as a panel of rich."""
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
