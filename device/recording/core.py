@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 BUTTON = "button"
+_PENDING_LIMIT = 32  # more presses than anybody makes while a camera starts; all of them are in the event log
 
 
 class RecorderPolicy(msgspec.Struct, frozen=True):
@@ -133,7 +134,7 @@ class RecorderCore:
         self._policy = policy
         self._table = STEP[policy.confirm_stop]
         self.state = State.STARTING
-        self._pending: _Hand | None = None
+        self._pending: list[_Hand] = []  # before the first keyframe; the first of them opens the clip
         self._opened: _Hand | None = None
         self._down: dict[int, bool] = {}  # press id -> whether it began while recording
         self._limit_ns: int | None = None
@@ -212,7 +213,9 @@ class RecorderCore:
         if action in _ENDED:
             return [EndClip(_ENDED[action], at_ns)]
         if action is Action.REMEMBER:
-            self._pending = hand
+            assert hand is not None  # only presses are remembered
+            if len(self._pending) < _PENDING_LIMIT:
+                self._pending.append(hand)
             return []
         if action is Action.BOOKMARK:
             return [AddBookmark(at_ns), Signal(SignalKind.BOOKMARK)]
@@ -221,20 +224,24 @@ class RecorderCore:
             return [Signal(SignalKind.CONFIRM_WANTED)]
         if action is Action.KEEP:
             return [Signal(SignalKind.STARTED)]
-        return self._act_for(action, hand or self._pending or _Hand(BUTTON, at_ns))
+        hands = [hand] if hand is not None else self._pending
+        self._pending = []
+        return self._act_for(action, hands)
 
-    def _act_for(self, action: Action, hand: _Hand) -> list[Command]:
+    def _act_for(self, action: Action, hands: list[_Hand]) -> list[Command]:
         """Act for whoever pressed: now, or before the first keyframe."""
         if action is Action.ADD_TRIGGER:
-            return [AddTrigger(hand.source, hand.at_ns)]
+            return [AddTrigger(hand.source, hand.at_ns) for hand in hands]
         if action is Action.REFUSE:
-            self._pending = None
-            return [Refuse(hand.source, hand.at_ns, self.state)]
+            return [Refuse(hand.source, hand.at_ns, self.state) for hand in hands]
         assert action in {Action.OPEN, Action.OPEN_PENDING}
-        self._pending = None
+        hand, *others = hands
         self._opened = hand
         self._limit_ns = hand.at_ns + self._policy.limit_ns
-        return [OpenClip(hand.source, hand.at_ns)]
+        return [
+            OpenClip(hand.source, hand.at_ns),
+            *(AddTrigger(other.source, other.at_ns) for other in others),
+        ]
 
     def _enter(self, step: Step) -> None:
         self.state = step.state

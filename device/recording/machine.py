@@ -69,7 +69,7 @@ class Action(enum.StrEnum):
     """What the recorder does, in the order given."""
 
     OPEN = "open a clip"
-    OPEN_PENDING = "open a clip for the remembered press"
+    OPEN_PENDING = "open a clip for the first remembered press, with the others as triggers"
     REMEMBER = "remember the press"
     ADD_TRIGGER = "add the trigger to the clip"
     BOOKMARK = "bookmark"
@@ -157,7 +157,7 @@ _TABLE: dict[State, _Row] = {
     # A clip of a moment ago may still end while the camera starts again; its writer's troubles are told by
     # STORAGE_BLOCKED as well.
     | _stay(_S.STARTING, _E.CONFIRM_TIMEOUT, _E.STORAGE_OK, _E.WRITER_FULL, _E.WRITER_FAILED, _E.TIME_LIMIT),
-    _S.PENDING: _pressable(_S.PENDING, Step(_S.PENDING, (), _O.PENDING))
+    _S.PENDING: _pressable(_S.PENDING, Step(_S.PENDING, (_A.REMEMBER,), _O.PENDING))
     | {
         _E.KEYFRAME: Step(_S.RECORDING, (_A.OPEN_PENDING,)),
         _E.CAMERA_FAILED: Step(_S.FAULT, (_A.REFUSE,)),
