@@ -90,6 +90,7 @@ class Outcome(enum.StrEnum):
     START = "start"
     PENDING = "pending"
     BOOKMARK = "bookmark"
+    STOP = "stop"
     CONFIRM = "confirm"
     TRIGGER_ADDED = "trigger_added"
     REFUSED = "refused"
@@ -182,7 +183,7 @@ _TABLE: dict[State, _Row] = {
         _E.TRIGGER: Step(_S.RECORDING, (_A.ADD_TRIGGER,), _O.TRIGGER_ADDED),
         _E.TRIGGER_EMPTY: Step(_S.RECORDING, (_A.ADD_TRIGGER,), _O.TRIGGER_ADDED),
         _E.BOOKMARK: Step(_S.RECORDING, (_A.BOOKMARK,), _O.BOOKMARK),
-        _E.HOLD: Step(_S.READY, (_A.END_STOPPED,), _O.CONFIRM),
+        _E.HOLD: Step(_S.READY, (_A.END_STOPPED,), _O.STOP),
     }
     | _ending()
     # STORAGE_BLOCKED says that no *new* clip can be opened; the open one is written to the last byte, and the
