@@ -58,7 +58,7 @@ def test_a_hold_begun_while_recording_stops_at_the_end_of_the_hold() -> None:
     core.release(1, 10 * S, short=True)
     assert without_state(core.press(2, 20 * S)) == [LogPress(BUTTON, 20 * S, Outcome.NOTED)]
     stopped = without_state(core.hold(2, 23 * S))
-    assert stopped == [LogPress(BUTTON, 23 * S, Outcome.CONFIRM), EndClip(Ended.STOPPED, 23 * S)]
+    assert stopped == [LogPress(BUTTON, 23 * S, Outcome.STOP), EndClip(Ended.STOPPED, 23 * S)]
     assert core.release(2, 20 * S, short=False) == []
 
 
