@@ -70,7 +70,8 @@ def verify_path(
     Args:
         leaf: the certificate of the key that signed.
         intermediates: the others, each the issuer of the one before.
-        roots: what is trusted (`--ca`); they too have to be certificates for issuing.
+        roots: what is trusted (`--ca`); they too have to be certificates for issuing. An intermediate that is
+            trusted itself ends the walk where it stands in the path.
         role: what the key has to be for.
         at_utc_ns: when the certificates have to be valid, nanoseconds since 1970; `None` switches that off.
 
@@ -79,9 +80,9 @@ def verify_path(
     """
     if len(intermediates) >= _LONGEST_PATH:
         raise PathError("the path is too long", expected=f"at most {_LONGEST_PATH} certificates")
-    path = (leaf, *intermediates)
+    path, anchor = _up_to_anchor((leaf, *intermediates), roots)
     try:
-        root = _root_of(path[-1], roots)
+        root = anchor or _root_of(path[-1], roots)
         for below, (certificate, issuer) in enumerate(zip(path, (*path[1:], root), strict=True)):
             if certificate.subject == certificate.issuer:
                 raise PathError("a root certificate inside the path", expected="leaf and intermediates alone")
@@ -135,6 +136,16 @@ def load_roots(path: Path) -> tuple[x509.Certificate, ...]:
     except ValueError as error:
         raise CertificateError(f"unusable root file {path}", expected="certificates in PEM form") from error
     return tuple(load_certificate(certificate_der(certificate)) for certificate in certificates)
+
+
+def _up_to_anchor(
+    path: tuple[x509.Certificate, ...], roots: Sequence[x509.Certificate]
+) -> tuple[tuple[x509.Certificate, ...], x509.Certificate | None]:
+    """Cut the path at the first intermediate that is trusted itself; a root inside the path stays, and fails."""
+    for place, certificate in enumerate(path[1:], start=1):
+        if certificate in roots and certificate.subject != certificate.issuer:
+            return path[:place], certificate
+    return path, None
 
 
 def _root_of(last: x509.Certificate, roots: Sequence[x509.Certificate]) -> x509.Certificate:

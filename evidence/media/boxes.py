@@ -16,6 +16,7 @@ __all__ = [
     "PRFT_BYTES",
     "TrackRun",
     "box_at",
+    "children",
     "free_box",
     "ntp_time",
     "prft_box",
@@ -95,7 +96,7 @@ def track_run(moof: memoryview, track_id: int) -> TrackRun:
     Raises:
         EvidenceError: the box is malformed, or the samples of the track don't lie in one piece.
     """
-    for kind, traf in _children(moof[BOX_HEADER_BYTES:]):
+    for kind, traf in children(moof[BOX_HEADER_BYTES:]):
         if kind != b"traf":
             continue
         headers, runs = _split_traf(traf)
@@ -113,7 +114,7 @@ def track_run(moof: memoryview, track_id: int) -> TrackRun:
 
 def _split_traf(traf: memoryview) -> tuple[list[memoryview], list[memoryview]]:
     headers, runs = [], []
-    for kind, content in _children(traf):
+    for kind, content in children(traf):
         if kind == b"tfhd":
             headers.append(content)
         elif kind == b"trun":
@@ -121,7 +122,12 @@ def _split_traf(traf: memoryview) -> tuple[list[memoryview], list[memoryview]]:
     return headers, runs
 
 
-def _children(content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def children(content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield type and content of each box inside another one's content.
+
+    Raises:
+        EvidenceError: they do not fill it exactly.
+    """
     start = 0
     while found := box_at(content, start):
         kind, inside, end = found
