@@ -41,6 +41,7 @@ __all__ = [
     "issue",
     "issue_new",
     "load_enrol",
+    "load_root",
 ]
 
 _PUBLIC_MODE = 0o644
@@ -142,16 +143,30 @@ def load_enrol(agency: Path) -> Authority:
     Raises:
         IssueError: a file is missing or unreadable, or key and certificate do not belong together.
     """
-    key_path, certificate_path = agency / "enrol" / "enrol.key", agency / "enrol" / "enrol.pem"
+    return _load_authority(agency, "enrol")
+
+
+def load_root(agency: Path) -> Authority:
+    """Load the root, whose key is off line but for the moment in which it revokes an intermediate.
+
+    Raises:
+        IssueError: as for `load_enrol`.
+    """
+    return _load_authority(agency, "root")
+
+
+def _load_authority(agency: Path, stem: str) -> Authority:
+    key_path, certificate_path = agency / stem / f"{stem}.key", agency / stem / f"{stem}.pem"
     try:
         key = serialization.load_pem_private_key(_read(key_path), None)
         certificates = x509.load_pem_x509_certificates(_read(certificate_path))
     except (ValueError, TypeError) as error:
         raise IssueError(
-            f"unusable agency {agency}", expected="enrol.key and enrol.pem as `preroll keys agency` makes them"
+            f"unusable agency {agency}",
+            expected=f"{stem}.key and {stem}.pem as `preroll keys agency` makes them",
         ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or certificates[0].public_key() != key.public_key():
-        raise IssueError(f"unusable agency {agency}", found="enrol.key and enrol.pem that are no pair")
+        raise IssueError(f"unusable agency {agency}", found=f"{stem}.key and {stem}.pem that are no pair")
     return Authority(key=key, certificate=certificates[0], above=tuple(certificates[1:]))
 
 

@@ -18,6 +18,7 @@ from evidence.errors import EvidenceError
 from evidence.roles import Role
 
 __all__ = [
+    "NEVER",
     "Authority",
     "IssueError",
     "check_id",
@@ -30,7 +31,8 @@ __all__ = [
     "self_signed_request",
 ]
 
-_NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The end of what does not end (RFC 5280, section 4.1.2.5)."""
 _CLOCK_SLACK = timedelta(hours=1)
 _LIFETIMES = {
     Role.CAMERA_LINK: timedelta(days=90),  # any dock renews it
@@ -87,7 +89,7 @@ def make_root(name: str, now: datetime) -> Authority:
         )
     key = new_key()
     subject = _common_name(f"{name} root")
-    builder = _builder(subject, key.public_key(), now, _NEVER, key.public_key()).issuer_name(subject)
+    builder = _builder(subject, key.public_key(), now, NEVER, key.public_key()).issuer_name(subject)
     return Authority(key=key, certificate=_with_authority(builder, 2).sign(key, hashes.SHA256()))
 
 
@@ -98,7 +100,7 @@ def make_enrol(name: str, root: Authority, now: datetime) -> Authority:
     limit in it either.
     """
     key = new_key()
-    builder = _issued(_common_name(f"{name} enrol"), key.public_key(), root, now, _NEVER)
+    builder = _issued(_common_name(f"{name} enrol"), key.public_key(), root, now, NEVER)
     return Authority(key=key, certificate=_with_authority(builder, 1).sign(root.key, hashes.SHA256()))
 
 
@@ -112,7 +114,7 @@ def issue_leaf(
     """
     check_id(role, subject_id)
     lifetime = _LIFETIMES.get(role)
-    until = _NEVER if lifetime is None else now + lifetime
+    until = NEVER if lifetime is None else now + lifetime
     purposes = [
         x509.ObjectIdentifier(role.oid),
         _COMPANIONS.get(role, ExtendedKeyUsageOID.EMAIL_PROTECTION),

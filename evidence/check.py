@@ -1,27 +1,42 @@
-"""Whether a sealed clip is what its camera signed: everything that can be told without a decryption key.
+"""Whether a sealed clip is what its camera signed: everything that can be told, with or without a key.
 
 Each question is one named check; a check that an earlier failure leaves without its ground is `skipped`. New
-questions (revocation, numbering, plaintext) are further methods in `_CHECKS`.
+questions are further methods in `_CHECKS`.
 """
 
-import enum
 import errno
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from evidence.age import parse_recipient, read_header
-from evidence.cipherpass import CiphertextPass
+from evidence.age import Identity, parse_recipient, read_header
+from evidence.attestations import read_bounded, read_receipt, read_signed
+from evidence.clock import format_utc, parse_utc
 from evidence.cms import CMS_LIMIT_BYTES, CmsSigner, verify_cms
-from evidence.documents import Blob, ClipStart, Ended, JournalFigures, Manifest, NamedBlob, decode
+from evidence.documents import Blob, Ended, Handover, Manifest, decode
 from evidence.errors import EvidenceError
-from evidence.journal import JournalReader
-from evidence.manifest import BytesPresent, JournalSummary, build_manifest
+from evidence.findings import (
+    Check,
+    Finding,
+    IncompleteAnswer,
+    NoGroundError,
+    NotCheckedAnswer,
+    Outcome,
+    UnknownAnswer,
+    answer,
+    finding_of,
+)
+from evidence.handover import HANDOVER, ORIGINAL_HEADER, check_handover, is_handed_over
+from evidence.manifest import build_manifest
 from evidence.paths import verify_path
+from evidence.plaintext import check_media, check_plaintext
+from evidence.reading import CIPHERTEXT, ClipReading, bytes_present, read_clip
+from evidence.revocation import RevocationError, Revocations, Standing, shown
 from evidence.roles import Role
 
 if TYPE_CHECKING:
@@ -29,36 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Check", "CheckReport", "Finding", "Outcome", "check_sealed_clip"]
 
-CIPHERTEXT, JOURNAL, MANIFEST, SIGNATURE = "clip.mp4.age", "journal.jsonl", "manifest.json", "manifest.p7s"
+MANIFEST, SIGNATURE, RECEIPT = "manifest.json", "manifest.p7s", "receipt.json"
 _MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
-_READ_BYTES = 1024 * 1024
-
-
-class Outcome(enum.StrEnum):
-    """What a check came to."""
-
-    PASSED = "passed"
-    FAILED = "failed"  # something is not what was signed
-    INCOMPLETE = "incomplete"  # all there is is authentic, but it is not all
-    MISSING = "missing"  # what is needed to tell is not there
-    SKIPPED = "skipped"  # an earlier check left no ground for it
-
-
-class Finding(enum.StrEnum):
-    """The answer over all checks of a clip."""
-
-    AUTHENTIC = "authentic"
-    INCOMPLETE = "incomplete"
-    NOT_AUTHENTIC = "not_authentic"
-    CANNOT_TELL = "cannot_tell"
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One question and its answer; `detail` is for people."""
-
-    name: str
-    outcome: Outcome
-    detail: str
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -67,96 +54,99 @@ class CheckReport(msgspec.Struct, frozen=True):
     clip: str
     checks: tuple[Check, ...]
     manifest: Manifest | None
+    manifest_sha256: str | None = None
 
     @property
     def finding(self) -> Finding:
         """The first that applies: not authentic, cannot tell, incomplete, authentic."""
-        outcomes = {check.outcome for check in self.checks}
-        if Outcome.FAILED in outcomes:
-            return Finding.NOT_AUTHENTIC
-        if Outcome.MISSING in outcomes or Outcome.SKIPPED in outcomes:
-            return Finding.CANNOT_TELL
-        return Finding.INCOMPLETE if Outcome.INCOMPLETE in outcomes else Finding.AUTHENTIC
+        return finding_of(self.checks)
 
 
-class _NoGroundError(Exception):
-    """A check needs what an earlier one did not establish."""
-
-
-class _Incomplete(Exception):  # noqa: N818 - an answer, not an error
-    """All is authentic, but it is not all."""
-
-
-def check_sealed_clip(directory: Path, roots: "Sequence[x509.Certificate]") -> CheckReport:
+def check_sealed_clip(
+    directory: Path,
+    roots: "Sequence[x509.Certificate]",
+    *,
+    revocations: Revocations | None = None,
+    identities: Sequence[Identity] = (),
+    advance: Callable[[int], object] = lambda _: None,
+) -> CheckReport:
     """Check a sealed clip against the agency's root certificates (`evidence.paths.load_roots`).
 
-    Reads every byte of the clip once; memory is bounded. Certificates are judged without a time: those of
-    evidence never expire. Defects are results, not errors.
+    Reads every byte of the clip once, and once or twice more with identities; memory is bounded. Certificates
+    are judged without a time: those of evidence never expire. Defects are results, not errors. `advance` hears
+    how many bytes of ciphertext were just read.
 
     Raises:
         OSError: a file that is there cannot be read.
     """
-    examination = _Examination(directory, roots)
-    checks = tuple(_answer(name, check, examination) for name, check in _CHECKS)
-    return CheckReport(clip=directory.name, checks=checks, manifest=examination.manifest)
-
-
-def _answer(name: str, check: "Callable[[_Examination], str]", examination: "_Examination") -> Check:
-    try:
-        return Check(name, Outcome.PASSED, check(examination))
-    except EvidenceError as error:
-        return Check(name, Outcome.FAILED, str(error))
-    except FileNotFoundError as error:
-        return Check(name, Outcome.MISSING, f"no {Path(str(error.filename)).name}")
-    except _Incomplete as answer:
-        return Check(name, Outcome.INCOMPLETE, str(answer))
-    except _NoGroundError as reason:
-        return Check(name, Outcome.SKIPPED, str(reason))
+    examination = _Examination(directory, roots, revocations or Revocations(), identities, advance)
+    checks = tuple(answer(name, partial(check, examination)) for name, check in _CHECKS)
+    content = examination.content
+    return CheckReport(
+        clip=directory.resolve().name,
+        checks=checks,
+        manifest=examination.manifest,
+        manifest_sha256=None if content is None else hashlib.sha256(content).hexdigest(),
+    )
 
 
 class _Examination:
     """One pass over a clip; each method answers one question and leaves what it established for the next."""
 
-    def __init__(self, directory: Path, roots: "Sequence[x509.Certificate]") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        roots: "Sequence[x509.Certificate]",
+        revocations: Revocations,
+        identities: Sequence[Identity],
+        advance: Callable[[int], object],
+    ) -> None:
         self._directory = directory
         self._roots = roots
-        self._content: bytes | None = None
+        self._revocations = revocations
+        self._identities = identities
+        self._advance = advance
+        self._handed_over = is_handed_over(directory)
+        self._attested_utc_ns: int | None = None
+        self.content: bytes | None = None
         self._signer: CmsSigner | None = None
         self._subject_id: str | None = None
-        self._summary: JournalSummary | None = None
-        self._present: BytesPresent | None = None
-        self._intervals: str | None = None
-        self._broken_interval: EvidenceError | None = None
-        self._ciphertext: Blob | None = None
+        self._reading: ClipReading | None = None
         self.manifest: Manifest | None = None
 
     def signature(self) -> str:
         """Is the manifest what someone signed?"""
-        self._content = self._read(MANIFEST, _MANIFEST_LIMIT_BYTES)
-        self._signer = verify_cms(self._content, self._read(SIGNATURE, CMS_LIMIT_BYTES))
+        self.content = read_bounded(self._directory / MANIFEST, _MANIFEST_LIMIT_BYTES)
+        self._signer = verify_cms(self.content, read_bounded(self._directory / SIGNATURE, CMS_LIMIT_BYTES))
         return "the manifest's CMS signature is good"
 
     def certificate(self) -> str:
         """Does that someone count as a camera of the agency?"""
         if self._signer is None:
-            raise _NoGroundError("no good signature")
+            raise NoGroundError("no good signature")
         signer = self._signer
+        issuer = signer.leaf.issuer
+        if not signer.intermediates and issuer not in (
+            signer.leaf.subject,
+            *(each.subject for each in self._roots),
+        ):
+            raise UnknownAnswer(f"the certificate of {shown(issuer)}, which issued the signer's, is missing")
         identity = verify_path(signer.leaf, signer.intermediates, self._roots, Role.CAMERA_EVIDENCE, None)
         self._subject_id = identity.subject_id
-        return f"{identity.role} {identity.subject_id}, issued by the agency; revocation was not checked"
+        return f"{identity.role} {identity.subject_id}, issued by the agency"
 
     def form(self) -> str:
         """Is the manifest in its one form?"""
-        if self._content is None:
-            raise _NoGroundError("no manifest")
-        self.manifest = decode(self._content, Manifest)
+        if self.content is None:
+            raise NoGroundError("no manifest")
+        self.manifest = decode(self.content, Manifest)
         return "canonical"
 
     def identity(self) -> str:
         """Are certificate, manifest and directory of one device and clip?"""
         manifest = self._manifest()
         if self._subject_id is None:
-            raise _NoGroundError("no certificate that counts")
+            raise NoGroundError("no certificate that counts")
         if self._subject_id != manifest.device:
             raise EvidenceError(
                 "signed by another device", expected=manifest.device, found=ascii(self._subject_id)
@@ -171,14 +161,9 @@ class _Examination:
 
     def journal(self) -> str:
         """Are all lines signed by that camera, and each chained to the one before?"""
-        manifest, key = self._manifest(), self._key()
-        with (self._directory / JOURNAL).open("rb") as file:
-            ciphertext = self._open_ciphertext(manifest)
-            try:
-                figures = self._fold(JournalReader(file, key), ciphertext)
-            finally:
-                if ciphertext:
-                    ciphertext.close()
+        manifest = self._manifest()
+        self._reading = read_clip(self._directory, self._key(), manifest, self._advance)
+        figures = self._reading.figures
         if figures != manifest.journal:
             raise EvidenceError("the journal is not the one that the manifest names")
         torn = f", {figures.torn_bytes} torn bytes at the end" if figures.torn_bytes else ""
@@ -186,37 +171,43 @@ class _Examination:
 
     def intervals(self) -> str:
         """Is each stretch of ciphertext the one that its line names?"""
-        if self._broken_interval:
-            raise self._broken_interval
-        if self._intervals is None:
-            raise _NoGroundError("no good journal, or no ciphertext")
-        return self._intervals
+        if self._reading is None:
+            raise NoGroundError("no good journal")
+        found = self._reading.ciphertext
+        if found is None:
+            if self._manifest().ciphertext is not None:
+                raise NoGroundError("no ciphertext")
+        elif found.defect:
+            more = f"; {found.further_defects} more lines do not fit" if found.further_defects else ""
+            raise EvidenceError(f"{found.defect}{more}")
+        return f"{self._reading.figures.lines - 1} intervals"
 
     def ciphertext(self) -> str:
         """Is the whole file the one that the manifest names?"""
         manifest = self._manifest()
-        if self._summary is None:
-            raise _NoGroundError("no good journal")
+        if self._reading is None:
+            raise NoGroundError("no good journal")
+        found = self._reading.ciphertext
         if manifest.ciphertext is None:
-            if self._ciphertext is not None:
+            if found is not None:
                 raise EvidenceError(f"{CIPHERTEXT} is there", expected="none, as the manifest says")
             return "none, as the manifest says"
-        if self._ciphertext is None:
-            raise FileNotFoundError(errno.ENOENT, "no such file", CIPHERTEXT)
-        if self._ciphertext != manifest.ciphertext:
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", self._reading.absent or CIPHERTEXT)
+        if found.whole != manifest.ciphertext:
             raise EvidenceError(
                 f"{CIPHERTEXT} is not the one that the manifest names",
                 expected=f"{manifest.ciphertext.bytes} bytes, SHA-256 {manifest.ciphertext.sha256}",
-                found=f"{self._ciphertext.bytes} bytes, SHA-256 {self._ciphertext.sha256}",
+                found=f"{found.whole.bytes} bytes, SHA-256 {found.whole.sha256}",
             )
-        return f"{self._ciphertext.bytes} bytes"
+        return f"{found.whole.bytes} bytes, SHA-256 {found.whole.sha256}"
 
     def header(self) -> str:
         """Is the age header the one that the manifest names, and for the recipients of line 0?"""
         manifest = self._manifest()
         if manifest.header is None:
             return "none, as the manifest says"
-        with (self._directory / CIPHERTEXT).open("rb") as file:
+        with (self._directory / (ORIGINAL_HEADER if self._handed_over else CIPHERTEXT)).open("rb") as file:
             header = read_header(file)
         if Blob(bytes=len(header.raw), sha256=hashlib.sha256(header.raw).hexdigest()) != manifest.header:
             raise EvidenceError("the age header is not the one that the manifest names")
@@ -233,10 +224,14 @@ class _Examination:
     def agreement(self) -> str:
         """Does the manifest say what follows from the journal and the bytes present?"""
         manifest = self._manifest()
-        if self._summary is None or self._present is None:
-            raise _NoGroundError("no good journal, or no ciphertext that fits it")
-        cause = Ended.UNKNOWN if manifest.ended.orderly else manifest.ended
-        expected = build_manifest(self._summary, self._present, cause)
+        reading = self._reading
+        if reading is None or (reading.ciphertext is None and manifest.ciphertext is not None):
+            raise NoGroundError("no good journal, or no ciphertext")
+        if reading.ciphertext and reading.ciphertext.defect:
+            raise NoGroundError("no ciphertext that fits the journal")
+        present = bytes_present(reading, manifest, self._directory)
+        cause = Ended.POWER_LOSS if manifest.ended is Ended.POWER_LOSS else Ended.UNKNOWN
+        expected = build_manifest(reading.summary, present, cause)
         if expected != manifest:
             fields = [
                 name
@@ -250,75 +245,98 @@ class _Examination:
         """Did the clip end in an orderly way, with all its bytes there?"""
         manifest = self._manifest()
         if not manifest.complete:
-            raise _Incomplete(f"ended by {manifest.ended.value}; attested up to line {manifest.attested.line}")
+            raise IncompleteAnswer(
+                f"ended by {manifest.ended.value}; attested up to line {manifest.attested.line}"
+            )
         return f"ended by {manifest.ended.value}, {manifest.frames} frames"
 
-    def _fold(self, reader: JournalReader, ciphertext: CiphertextPass | None) -> JournalFigures:
-        """Read the journal and, in step with it, the ciphertext."""
-        summary: JournalSummary | None = None
-        for line in reader:
-            if isinstance(line.document, ClipStart):
-                summary = JournalSummary(line.document, line.sha256)
-                continue
-            assert summary is not None  # the reader yields line 0 first
-            summary.add(line.document)
-            if ciphertext and self._broken_interval is None:
-                self._broken_interval = ciphertext.defect(line.document)
-        self._summary, figures, unattested = summary, reader.figures, None
+    def receipt(self) -> str:
+        """Did a store of the agency sign for just these files?"""
+        if not (self._directory / RECEIPT).exists():
+            raise NotCheckedAnswer("there is none here")
         manifest = self._manifest()
-        if ciphertext:
-            self._ciphertext, unattested = ciphertext.finish()
-        elif manifest.ciphertext is not None:
-            return figures
-        if self._broken_interval is None:
-            self._intervals = f"{figures.lines - 1} intervals"
-            self._present = BytesPresent(
-                journal=figures,
-                ciphertext=self._ciphertext,
-                header=manifest.header,
-                unattested=unattested,
-                tail=self._tail(manifest),
+        assert self.content is not None  # the manifest was read from it
+        files = (self.content, read_bounded(self._directory / SIGNATURE, CMS_LIMIT_BYTES))
+        receipt, signed = read_receipt(self._directory / RECEIPT, manifest, files, self._roots)
+        by = f"{receipt.verdict} by {receipt.store} ({signed.identity.subject_id}) at {receipt.utc}"
+        if self._standing(signed.signer).revoked_utc_ns is not None:
+            return f"{by}; that key was revoked since, so the receipt proves no time"
+        self._attested_utc_ns = parse_utc(receipt.utc)
+        return by
+
+    def revocation(self) -> str:
+        """Did the camera's key count when the clip was made, as far as the given lists say?"""
+        if not self._revocations.given:
+            raise NotCheckedAnswer("revocation was not checked: no --crl was given")
+        if self._signer is None or self._subject_id is None:
+            raise NoGroundError("no certificate that counts")
+        standing = self._standing(self._signer)
+        lacking = f"; no list of {', '.join(standing.lacking)} was given" if standing.lacking else ""
+        if standing.revoked_utc_ns is None:
+            return f"not revoked{lacking}"
+        since = format_utc(standing.revoked_utc_ns)
+        if self._attested_utc_ns is None:
+            raise UnknownAnswer(
+                f"the key is revoked from {since} on, and no independent party attests that the clip is older"
             )
-        return figures
+        first = format_utc(self._attested_utc_ns)
+        if self._attested_utc_ns >= standing.revoked_utc_ns:
+            raise EvidenceError(
+                "the key was revoked before the clip was first seen", expected=since, found=first
+            )
+        return f"the key is revoked from {since} on; a store signed for the clip at {first}"
 
-    def _open_ciphertext(self, manifest: Manifest) -> CiphertextPass | None:
+    def handover(self) -> str:
+        """Is the header of a handed-over clip the one that a custodian signed for?"""
+        if not self._handed_over:
+            raise NotCheckedAnswer("it was not handed over")
+        manifest = self._manifest()
+        record, signed = read_signed(self._directory / HANDOVER, Handover, self._roots, Role.CUSTODIAN)
+        self._refuse_revoked(signed.signer)
+        assert self.content is not None  # the manifest was read from it
+        return check_handover(
+            record, signed.identity.subject_id, self._directory / CIPHERTEXT, manifest, self.content
+        )
+
+    def plaintext(self) -> str:
+        """Does it decrypt to what the manifest names?"""
+        return check_plaintext(*self._to_decrypt())
+
+    def media(self) -> str:
+        """Does all of it decode?"""
+        return check_media(*self._to_decrypt())
+
+    def _to_decrypt(self) -> tuple[Path, Manifest, Sequence[Identity]]:
+        if not self._identities:
+            raise NotCheckedAnswer("no --identity was given")
+        manifest = self._manifest()
+        if manifest.ciphertext is None:
+            raise NotCheckedAnswer("there is no ciphertext, as the manifest says")
+        return self._directory / CIPHERTEXT, manifest, self._identities
+
+    def _standing(self, signer: CmsSigner) -> Standing:
         try:
-            return CiphertextPass((self._directory / CIPHERTEXT).open("rb"), manifest.header)
-        except FileNotFoundError:
-            return None  # whether that is as it should be is the business of `ciphertext`
+            return self._revocations.standing(signer, self._roots)
+        except RevocationError as error:
+            raise UnknownAnswer(str(error)) from error
 
-    def _tail(self, manifest: Manifest) -> NamedBlob | None:
-        if manifest.tail is None:
-            return None
-        path = self._directory / manifest.tail.name
-        with path.open("rb") as file:
-            return NamedBlob(name=manifest.tail.name, bytes=path.stat().st_size, sha256=_digest(file))
+    def _refuse_revoked(self, signer: CmsSigner) -> None:
+        """Refuse to go by a signature whose time nobody independent attests, of a key that is revoked."""
+        revoked = self._standing(signer).revoked_utc_ns
+        if revoked is not None:
+            raise UnknownAnswer(f"the signer's key is revoked from {format_utc(revoked)} on")
 
     def _manifest(self) -> Manifest:
         if self.manifest is None:
-            raise _NoGroundError("no readable manifest")
+            raise NoGroundError("no readable manifest")
         return self.manifest
 
     def _key(self) -> ec.EllipticCurvePublicKey:
         if self._signer is None:
-            raise _NoGroundError("no good signature on the manifest")
+            raise NoGroundError("no good signature on the manifest")
         key = self._signer.leaf.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)  # `verify_cms` used it
         return key
-
-    def _read(self, name: str, limit_bytes: int) -> bytes:
-        with (self._directory / name).open("rb") as file:
-            data = file.read(limit_bytes + 1)
-        if len(data) > limit_bytes:
-            raise EvidenceError(f"{name} is too long", expected=f"at most {limit_bytes} bytes")
-        return data
-
-
-def _digest(file: BinaryIO) -> str:
-    whole = hashlib.sha256()
-    while data := file.read(_READ_BYTES):
-        whole.update(data)
-    return whole.hexdigest()
 
 
 _CHECKS: tuple[tuple[str, Callable[[_Examination], str]], ...] = (
@@ -331,5 +349,10 @@ _CHECKS: tuple[tuple[str, Callable[[_Examination], str]], ...] = (
     ("ciphertext", _Examination.ciphertext),
     ("header", _Examination.header),
     ("agreement", _Examination.agreement),
+    ("receipt", _Examination.receipt),
+    ("revocation", _Examination.revocation),
+    ("handover", _Examination.handover),
     ("completeness", _Examination.completeness),
+    ("plaintext", _Examination.plaintext),
+    ("media", _Examination.media),
 )
