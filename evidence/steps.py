@@ -46,6 +46,7 @@ CREATE_STEPS = (
     "rename claim",
     "sync-directory clips",
     "create clip.mp4.age",
+    "sync-directory clip",
 )
 """From the press to a claimed number and an empty file for its ciphertext."""
 

@@ -143,7 +143,17 @@ class Vault:
         except StorageError:
             journal.close()
             raise
-        return ClaimedClip(name, number, final, journal, self._open_file)
+        return ClaimedClip(name, number, final, journal, self._create)
+
+    def _create(self, path: Path) -> AppendFile:
+        """Create a file whose name is on storage before its first byte is attested."""
+        file = self._open_file(path)
+        try:
+            sync_directory(path.parent)
+        except StorageError:
+            file.close()
+            raise
+        return file
 
     def _clear_staging(self, staging: Path) -> None:
         try:
