@@ -41,12 +41,16 @@ class ClipEnded(msgspec.Struct, frozen=True, tag=True):
 
 
 class ClipFailed(msgspec.Struct, frozen=True, tag=True):
-    """A clip could not be claimed or written to its end; what is on storage stays for recovery."""
+    """A clip could not be claimed or written to its end; what is on storage stays for recovery.
+
+    `full`: storage was full. `empty`: there was nothing to record, and storage is not to blame.
+    """
 
     clip: str
     edge_ns: int
     reason: str
     full: bool
+    empty: bool = False
 
 
 class StorageLevel(msgspec.Struct, frozen=True, tag=True):

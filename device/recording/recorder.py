@@ -41,6 +41,8 @@ __all__ = ["ClipHandle", "Panel", "Recorder", "RecorderStatus"]
 _log = logging.getLogger(__name__)
 
 _RENEW_NS = 2_000_000_000
+_BROKEN = frozenset({StateKind.FAILED, StateKind.STALLED, StateKind.RESTARTING})
+"""A camera that was in one of these states last gives no picture."""
 _REFUSAL_WAIT_S = 1.0
 """How long a refusal may wait for the log: a storage that is broken must not keep the wearer in the dark."""
 
@@ -132,10 +134,11 @@ class Recorder:
         self._clip: ClipHandle | None = None  # the clip that gestures mean
         self._edge_ns = 0  # of the trigger that opened it
         self._unfinished: list[ClipHandle] = []
-        self._progress: ClipProgress | None = None
+        self._progress: ClipProgress | None = None  # of the clip opened last
+        self._begun: set[str] = set()  # clips whose start is in the event log
         self._storage: StorageLevel | None = None
         self._battery: BatteryLevel | None = None
-        self._camera_running = False
+        self._camera: StateKind | None = None
         self._clips_ended = 0
         self._status_lock = threading.Lock()
         self._status = self._snapshot()
@@ -206,7 +209,7 @@ class Recorder:
             self._log.post(
                 "camera", state.monotonic_ns, {"state": str(state.kind), "detail": state.detail[:200]}
             )
-        self._camera_running = state.kind is StateKind.RUNNING
+        self._camera = state.kind
         if state.kind is StateKind.RUNNING:
             self._condition(Event.KEYFRAME, state.monotonic_ns)
         elif state.kind is StateKind.FAILED:
@@ -219,14 +222,13 @@ class Recorder:
         if isinstance(event, ClipProgress):
             self._take_progress(event)
             return
+        self._log_start(event)  # a short clip ends before any progress was told
+        self._begun.discard(event.clip)
         now_ns = self._now_ns()
         # Trouble with an earlier clip that is still being ended must not end the one that is open now.
         meant = self._clip is None or event.edge_ns == self._edge_ns
         if isinstance(event, ClipFailed):
-            _log.error("clip %s: %s", event.clip or "(unnamed)", event.reason)
-            self._log.post("storage", now_ns, {"state": "error", "detail": event.reason[:200]}, urgent=True)
-            if meant:
-                self._condition(Event.WRITER_FULL if event.full else Event.WRITER_FAILED, now_ns)
+            self._take_failure(event, now_ns, meant=meant)
         else:
             self._log.post(
                 "stop",
@@ -244,16 +246,35 @@ class Recorder:
         if self._clip is None and not self._unfinished:
             self._gate.close()  # not at the stop itself: its sound was still on its way through the encoder
 
+    def _take_failure(self, event: ClipFailed, now_ns: int, *, meant: bool) -> None:
+        _log.error("clip %s: %s", event.clip or "(unnamed)", event.reason)
+        if event.empty:
+            self._log.post("camera", now_ns, {"state": "no_picture", "detail": event.reason}, urgent=True)
+            self._panel.signal(Signal.REFUSED)
+            return
+        self._log.post("storage", now_ns, {"state": "error", "detail": event.reason[:200]}, urgent=True)
+        if meant:
+            self._condition(Event.WRITER_FULL if event.full else Event.WRITER_FAILED, now_ns)
+
     def _take_progress(self, event: ClipProgress) -> None:
-        first = self._progress is None or self._progress.clip != event.clip
+        first = self._log_start(event)
+        if event.edge_ns != self._edge_ns:
+            return  # an earlier clip, still on its way to storage, says nothing about this one
         self._progress = event
         if self._core.state not in RECORDING_STATES:
             return
         self._panel.renew(self._now_ns() + _RENEW_NS)
         if first:
-            self._log.post("start", event.edge_ns, {"clip": event.clip}, urgent=True)
             self._panel.signal(Signal.STARTED)
         self._show()
+
+    def _log_start(self, event: ClipProgress | ClipEnded | ClipFailed) -> bool:
+        """Log that a clip was begun, once; whether this was the time. One without a name was not."""
+        if not event.clip or event.clip in self._begun:
+            return False
+        self._begun.add(event.clip)
+        self._log.post("start", event.edge_ns, {"clip": event.clip}, urgent=True)
+        return True
 
     def _take_condition(self, event: StorageLevel | LogTrouble | BatteryLevel | ShutdownRequest) -> None:
         now_ns = self._now_ns()
@@ -286,8 +307,10 @@ class Recorder:
 
     def _unblock(self, now_ns: int) -> None:
         self._condition(Event.STORAGE_OK, now_ns)
-        if self._camera_running:
+        if self._camera is StateKind.RUNNING:
             self._condition(Event.KEYFRAME, now_ns)
+        elif self._camera in _BROKEN:
+            self._condition(Event.CAMERA_FAILED, now_ns)
 
     def _condition(self, event: Event, at_ns: int) -> None:
         self._obey(self._core.condition(event, at_ns))

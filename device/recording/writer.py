@@ -104,7 +104,7 @@ class ClipThread:
         self._name = ""
         self._caught_up_ns: int | None = None
         self._done = threading.Event()
-        self._hurry = threading.Event()  # set by the stop: no longer wait for what may not come
+        self._pause = threading.Event()  # never set
         self._thread = threading.Thread(target=self._run, name="clip-writer", daemon=True)
 
     def start(self) -> None:
@@ -122,27 +122,33 @@ class ClipThread:
     def end(self, ended: Ended, stop_ns: int) -> None:
         """End the clip; the first stop counts."""
         self._orders.put(_Stop(ended, stop_ns))
-        self._hurry.set()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait until the clip is sealed or has failed; whether it is."""
-        return self._done.wait(timeout_s)
+        """Wait until the clip is sealed or has failed, and that is told; whether it is."""
+        if timeout_s != 0:
+            self._thread.join(timeout_s)
+        return self._done.is_set()
 
     def _run(self) -> None:
+        event: ClipEnded | ClipFailed = self._failed("an error of the program; the system's log has it")
         try:
             event = self._write()
         except ExplainedError as error:
-            full = isinstance(error, StorageError) and error.full
-            event = ClipFailed(self._name, self._trigger.edge_ns, str(error), full)
-        finally:
+            event = self._failed(str(error), full=isinstance(error, StorageError) and error.full)
+        finally:  # whatever happened: nobody waits for a writer that is gone, and its end is seen
             self._cursor.close()
-        self._done.set()
-        self._context.post(event)
+            self._done.set()
+            self._context.post(event)
+
+    def _failed(self, reason: str, *, full: bool = False) -> ClipFailed:
+        return ClipFailed(self._name, self._trigger.edge_ns, reason, full)
 
     def _write(self) -> ClipEnded | ClipFailed:
         items = self._first_items()
-        if not items:
-            return ClipFailed("", self._trigger.edge_ns, "no frame came before the stop", full=False)
+        if not items or self._begins_after_stop(items[0]):
+            return ClipFailed(
+                "", self._trigger.edge_ns, "no frame came before the stop", full=False, empty=True
+            )
         first = items[0]
         if isinstance(first, Span) or first.track is not Track.VIDEO or not first.keyframe:
             raise EvidenceError("a clip cannot start here", expected="a keyframe", found="another item")
@@ -166,6 +172,9 @@ class ClipThread:
             caught_up_ns=self._caught_up_ns,
         )
 
+    def _begins_after_stop(self, first: Item) -> bool:
+        return self._stop is not None and isinstance(first, EncodedFrame) and first.pts_ns > self._stop.stop_ns
+
     def _first_items(self) -> list[Item]:
         """Wait for the first frame; after a stop, only as long as one can still be on its way."""
         while True:
@@ -188,7 +197,8 @@ class ClipThread:
                 if error.full or tries_left <= 0:
                     raise
                 _log.warning("claiming a number: %s", error)
-                self._hurry.wait(self._context.claim_retry_s)
+                # A stop cuts no pause short: what it ends is in the ring, and still to be claimed.
+                self._pause.wait(self._context.claim_retry_s)
 
     def _claim_once(self, first: EncodedFrame, media: MediaFacts, mapping: UtcMapping) -> _Claim:
         journal = JournalBuilder(self._context.signer)
@@ -262,7 +272,8 @@ class ClipThread:
         over = self._put(clip, items)
         while not over:
             live = self._cursor.lag_ns <= _LIVE_NS
-            if clip.sync_if_due(self._context.now_ns(), live=live) or (not clip.frames_synced and not live):
+            # The first sync point does not wait for its share of the flush: it is what lights the lamp.
+            if clip.sync_if_due(self._context.now_ns(), live=live or not clip.frames_synced):
                 self._report(clip, live=live)
             if clip.full:
                 self._stop = _Stop(Ended.STORAGE_FULL, self._context.now_ns())
@@ -282,8 +293,14 @@ class ClipThread:
             if verdict is Verdict.END:
                 return True
             if verdict is Verdict.WRITE:
-                clip.write(item)
+                clip.write(self._up_to_stop(item))
         return False
+
+    def _up_to_stop(self, item: Item) -> Item:
+        """Cut a gap that reaches over the stop: what is missing after it was never part of the clip."""
+        if self._stop is None or not isinstance(item, Span) or item.end_ns <= self._stop.stop_ns:
+            return item
+        return Span(item.start_ns, self._stop.stop_ns, item.cause)
 
     def _take_orders(self, clip: ClipWriter | None) -> None:
         held: list[_Bookmark | Trigger] = []
@@ -327,8 +344,15 @@ class ClipThread:
     def _seal(self, claim: _Claim, end: ClipEnd) -> bool:
         """Write the manifest; if that fails nothing is lost, because the clip has its last line."""
         present = BytesPresent(journal=claim.journal.figures, ciphertext=end.ciphertext, header=end.header)
+        manifest = build_manifest(claim.summary, present)
         try:
-            seal_clip(claim.clip.directory, build_manifest(claim.summary, present), self._context.signer)
+            try:
+                seal_clip(claim.clip.directory, manifest, self._context.signer)
+            except StorageError as error:
+                if not error.full:
+                    raise
+                self._context.vault.reserve.give_up()  # this is what it is kept for
+                seal_clip(claim.clip.directory, manifest, self._context.signer)
         except StorageError as error:
             _log.error("sealing %s: %s", self._name, error)
             return False
