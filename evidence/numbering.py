@@ -36,7 +36,7 @@ class Fact(msgspec.Struct, frozen=True):
 
     place: Place
     number: int
-    kind: Kind
+    kind: str
     source: str
     start_sha256: str | None = None
     previous_start: str | None = None

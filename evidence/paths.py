@@ -22,7 +22,15 @@ from evidence.der import CertificateError, certificate_der, load_certificate
 from evidence.errors import EvidenceError
 from evidence.roles import ROLE_ARC, Role
 
-__all__ = ["PathError", "VerifiedIdentity", "load_roots", "verify_path", "verify_signed"]
+__all__ = [
+    "PathError",
+    "VerifiedIdentity",
+    "issued_links",
+    "leaf_identity",
+    "load_roots",
+    "verify_path",
+    "verify_signed",
+]
 
 ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 _LONGEST_PATH = 4  # leaf, link-ca, enrol, and one to spare
@@ -80,26 +88,38 @@ def verify_path(
     """
     if len(intermediates) >= _LONGEST_PATH:
         raise PathError("the path is too long", expected=f"at most {_LONGEST_PATH} certificates")
-    path, anchor = _up_to_anchor((leaf, *intermediates), roots)
     try:
-        root = anchor or _root_of(path[-1], roots)
-        for below, (certificate, issuer) in enumerate(zip(path, (*path[1:], root), strict=True)):
+        links = issued_links(leaf, intermediates, roots)
+        for below, (certificate, issuer) in enumerate(links):
             if certificate.subject == certificate.issuer:
                 raise PathError("a root certificate inside the path", expected="leaf and intermediates alone")
             _check_issued(certificate, issuer)
             _check_certificate(certificate, at_utc_ns)
             if below:
                 _check_authority(certificate, below - 1, role)
+        root = links[-1][1]
         _check_certificate(root, at_utc_ns)
-        _check_authority(root, len(path) - 1, role)
+        _check_authority(root, len(links) - 1, role)
         _check_leaf(leaf, role)
         subject_id = _subject_id(leaf)
     except CertificateError as error:
         raise PathError("a certificate of the path is malformed", found=str(error)) from error
     except _MALFORMED as error:
         raise PathError("a certificate of the path is malformed", found=type(error).__name__) from error
-    serials = tuple(each.serial_number for each in path)
+    serials = tuple(each.serial_number for each, _ in links)
     return VerifiedIdentity(role=role, subject_id=subject_id, serials=serials)
+
+
+def leaf_identity(leaf: x509.Certificate, role: Role) -> str:
+    """Return the id in a certificate that has exactly this role; who issued it is not looked at.
+
+    For one about to sign: what it signs with another certificate would count nowhere.
+
+    Raises:
+        PathError: it has another role, or no id.
+    """
+    _check_leaf(leaf, role)
+    return _subject_id(leaf)
 
 
 def verify_signed(
@@ -117,6 +137,21 @@ def verify_signed(
     """
     signer = verify_cms(content, signature_file)
     return verify_path(signer.leaf, signer.intermediates, roots, role, at_utc_ns)
+
+
+def issued_links(
+    leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+) -> tuple[tuple[x509.Certificate, x509.Certificate], ...]:
+    """Return each certificate of a path with its issuer, the leaf first, up to the one that is trusted.
+
+    Only the last link is verified here, to find the root that made it; `verify_path` verifies them all.
+
+    Raises:
+        PathError: no root issued the last one.
+    """
+    path, anchor = _up_to_anchor((leaf, *intermediates), roots)
+    root = anchor or _root_of(path[-1], roots)
+    return tuple(zip(path, (*path[1:], root), strict=True))
 
 
 def load_roots(path: Path) -> tuple[x509.Certificate, ...]:

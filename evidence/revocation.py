@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from evidence.cms import CmsSigner
 from evidence.errors import EvidenceError
+from evidence.paths import issued_links
 
 __all__ = [
     "CrlFacts",
@@ -78,11 +79,9 @@ class Revocations:
         Raises:
             RevocationError: a list names an issuer of the path, and is not signed by it.
         """
-        path = (signer.leaf, *signer.intermediates)
-        issuers = (*path[1:], _root_of(path[-1], roots))
         revoked: list[int] = []
         lacking: list[str] = []
-        for certificate, issuer in zip(path, issuers, strict=True):
+        for certificate, issuer in issued_links(signer.leaf, signer.intermediates, roots):
             fitting = [each for each in self._lists if each.issuer == issuer.subject]
             if not fitting:
                 lacking.append(shown(issuer.subject))
@@ -159,14 +158,3 @@ def shown(name: x509.Name) -> str:
 
 def _number(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
-def _root_of(last: x509.Certificate, roots: Sequence[x509.Certificate]) -> x509.Certificate:
-    for root in roots:
-        if root.subject == last.issuer:
-            try:
-                last.verify_directly_issued_by(root)
-            except (InvalidSignature, ValueError):
-                continue  # another root of the same name
-            return root
-    raise RevocationError("the path ends at no given root", expected="a path that `verify_path` accepted")

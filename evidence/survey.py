@@ -57,7 +57,7 @@ class DocumentVerdict(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """All that was found; numbers are missing only from vaults and stores, forks count among clips alone too."""
+    """All that was found; numbers are missing only from vaults and stores, forks count among lone clips too."""
 
     clips: tuple[ClipVerdict, ...]
     documents: tuple[DocumentVerdict, ...]
