@@ -176,7 +176,7 @@ def load_roots(path: Path) -> tuple[x509.Certificate, ...]:
 def _up_to_anchor(
     path: tuple[x509.Certificate, ...], roots: Sequence[x509.Certificate]
 ) -> tuple[tuple[x509.Certificate, ...], x509.Certificate | None]:
-    """Cut the path at the first intermediate that is trusted itself; a root inside the path stays, and fails."""
+    """Cut the path at the first intermediate that is trusted itself; a root inside it stays, and fails."""
     for place, certificate in enumerate(path[1:], start=1):
         if certificate in roots and certificate.subject != certificate.issuer:
             return path[:place], certificate
