@@ -1,35 +1,55 @@
 """The device's event log: append-only, chained, signed line by line (docs/formats.md, "Event log").
 
 Every start of the process begins a new file, so nothing is ever appended behind a torn line; the chain runs on
-from the last whole line that verifies.
+from the last whole line that verifies. With each new file the size of all is held against a bound: a signed
+line says up to where the oldest are removed, and only then are they.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+
+import msgspec
 
 from device.vault.layout import VaultLayout
 from device.vault.vault import FileOpener
 from evidence.clock import UtcMapping, format_utc
 from evidence.documents import LogEvent, LogHead, LogLine, decode, encode
 from evidence.errors import EvidenceError
+from evidence.eventlog import LOG_CUT, LOG_PREFIX, LogSegment, first_entry, log_segments
 from evidence.lines import LineChain, LineReader
+from evidence.logdates import CLOCK_EVENT
 from evidence.signer import Signer
-from evidence.storage import AppendFile, PosixAppendFile, StorageError, sync_directory
+from evidence.storage import AppendFile, PosixAppendFile, StorageError, remove_file, sync_directory
 
-__all__ = ["LOG_PREFIX", "EventLog"]
+__all__ = ["LOG_PREFIX", "EventLog", "LogBounds"]
 
-LOG_PREFIX = b"preroll-log-v1"
-_SEGMENT = re.compile(r"(\d{6,})\.jsonl")
 _SEGMENT_LIMIT_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 4096
+_CLOCK_STEP_NS = 100_000_000
+"""A clock that is this far from where it would have run was set, and not merely steered."""
+
+
+class LogBounds(msgspec.Struct, frozen=True):
+    """How much of the log stays: lines that a dock has up to the first, all others up to the second."""
+
+    docked_limit_bytes: int = 16 * 1024 * 1024
+    limit_bytes: int = 64 * 1024 * 1024
+
+
+class _Cut(msgspec.Struct, frozen=True):
+    """Files that are to go, and the last line in them."""
+
+    segments: tuple[LogSegment, ...]
+    last: LogHead
 
 
 class EventLog:
     """Appends signed lines; one thread at a time.
 
     `damaged` lists what was found wrong in the files of earlier starts; the chain then goes on from the last
-    line that verifies, and whoever reads the log sees the fork.
+    line that verifies, and whoever reads the log sees the fork. `docked_index` is the last line that a dock
+    is known to have.
     """
 
     def __init__(
@@ -39,8 +59,14 @@ class EventLog:
         boot: str,
         read_mapping: Callable[[], UtcMapping],
         open_file: FileOpener = PosixAppendFile,
+        *,
+        bounds: LogBounds | None = None,
     ) -> None:
         self._layout = layout
+        self._bounds = bounds or LogBounds()
+        self._cut: _Cut | None = None
+        self._mapping: UtcMapping | None = None
+        self.docked_index = 0
         self._signer = signer
         self._boot = boot
         self._read_mapping = read_mapping
@@ -83,8 +109,9 @@ class EventLog:
             boot=self._boot,
             monotonic_ns=mapping.monotonic_ns,
             utc=None if mapping.utc_ns is None else format_utc(mapping.utc_ns),
-            events=tuple(events),
+            events=(*self._own_events(mapping), *events),
         )
+        self._mapping = mapping
         self._unwritten = chain.sign(encode(line))
         self._unsynced = True
         assert chain.previous is not None  # a line was signed
@@ -107,6 +134,7 @@ class EventLog:
             self._unwritten = self._unwritten[self._file.size_bytes - before :]
         self._file.sync()
         self._unsynced = False
+        self._remove_cut()
 
     def close(self) -> None:
         """Release the file."""
@@ -118,6 +146,7 @@ class EventLog:
         if self._chain is not None and self._chain.size_bytes > _SEGMENT_LIMIT_BYTES:
             self.close()
         if self._file is None or self._chain is None:
+            self._cut = self._find_cut()
             self._file = self._open_file(self._layout.log / f"{self._segment + 1:06d}.jsonl")
             self._segment += 1
             previous = self._head.sha256 if self._head else None
@@ -125,10 +154,62 @@ class EventLog:
             sync_directory(self._layout.log)
         return self._chain
 
+    def _own_events(self, mapping: UtcMapping) -> list[LogEvent]:
+        """Say what the log itself knows: who sets the clock now, and what is removed of the log."""
+        events: list[LogEvent] = []
+        if _clock_was_set(self._mapping, mapping):
+            before = self._mapping.utc_at(mapping.monotonic_ns) if self._mapping else None
+            detail: dict[str, str | int | bool | None] = {
+                "source": str(mapping.source),
+                "error_ns": mapping.error_ns,
+                "before": None if before is None else format_utc(before),
+                "after": None if mapping.utc_ns is None else format_utc(mapping.utc_ns),
+            }
+            events.append(LogEvent(kind=CLOCK_EVENT, monotonic_ns=mapping.monotonic_ns, detail=detail))
+        if self._cut is not None:
+            last = self._cut.last
+            detail = {"index": last.index, "sha256": last.sha256}
+            events.append(LogEvent(kind=LOG_CUT, monotonic_ns=mapping.monotonic_ns, detail=detail))
+        return events
+
+    def _find_cut(self) -> _Cut | None:
+        """Choose the oldest files beyond the bounds; the newest always stays."""
+        try:
+            segments = log_segments(self._layout.log)
+            sizes = [-(-segment.path.stat().st_size // _BLOCK_BYTES) * _BLOCK_BYTES for segment in segments]
+            total = sum(sizes)
+            cut: _Cut | None = None
+            for count, size in enumerate(sizes[:-1], start=1):
+                if total <= self._bounds.docked_limit_bytes:
+                    break
+                following = first_entry(segments[count], self._signer.public_key)
+                total -= size
+                if following is None or following.line.previous is None:
+                    continue  # it says nothing of what went before: it goes together with its neighbours
+                last = LogHead(index=following.line.index - 1, sha256=following.line.previous)
+                if total + size <= self._bounds.limit_bytes and last.index > self.docked_index:
+                    break
+                cut = _Cut(tuple(segments[:count]), last)
+        except OSError as error:
+            raise StorageError("cannot look at the event log", error) from error
+        return cut
+
+    def _remove_cut(self) -> None:
+        """Remove what a line that is on storage says is removed; what does not go, goes with the next cut."""
+        cut, self._cut = self._cut, None
+        if cut is None:
+            return
+        try:
+            for segment in cut.segments:
+                remove_file(segment.path)
+            sync_directory(self._layout.log)
+        except StorageError as error:
+            self.damaged.append(f"{self._layout.log.name}: {error}")
+
     def _find_head(self) -> LogHead | None:
-        for number, path in sorted(_segments(self._layout.log), reverse=True):
-            self._segment = max(self._segment, number)
-            head = self._last_good(path)
+        for segment in reversed(log_segments(self._layout.log)):
+            self._segment = max(self._segment, segment.number)
+            head = self._last_good(segment.path)
             if head is not None:
                 return head
         return None
@@ -151,6 +232,11 @@ class EventLog:
         return None
 
 
-def _segments(directory: Path) -> list[tuple[int, Path]]:
-    found = ((_SEGMENT.fullmatch(path.name), path) for path in directory.iterdir())
-    return [(int(match[1]), path) for match, path in found if match]
+def _clock_was_set(before: UtcMapping | None, now: UtcMapping) -> bool:
+    """Whether UTC is another's, or elsewhere than it would have run to; the first reading of a start counts."""
+    if before is None or before.source is not now.source:
+        return True
+    expected = before.utc_at(now.monotonic_ns)
+    if expected is None or now.utc_ns is None:
+        return (expected is None) != (now.utc_ns is None)
+    return abs(now.utc_ns - expected) > _CLOCK_STEP_NS
