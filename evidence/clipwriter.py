@@ -29,6 +29,7 @@ class WriterLimits(msgspec.Struct, frozen=True):
     """When a sync point is due (docs/formats.md): per fragment while live, per so many bytes while flushing."""
 
     flush_bytes: int = 4 * 1024 * 1024
+    """Most ciphertext between two sync points while flushing, as long as a single fragment is not more."""
     waiting_ns: int = 200_000_000
     """Most media that may wait in an unfilled chunk at a sync point; more is pushed out by a `free` box."""
 
@@ -59,6 +60,7 @@ class ClipWriter:
         self._limits = limits or WriterLimits()
         self._cipher = CipherFile(recipients, media_file, give_up_reserve)
         self._fragments = 0
+        self._largest_fragment_bytes = 0
         self._media = make_media(self._cipher.write, self._count_fragment)
         self._gaps: list[Span] = []
         self._bookmarks: list[int] = []
@@ -116,7 +118,7 @@ class ClipWriter:
         self._triggers.append(trigger)
 
     def sync_if_due(self, now_ns: int, *, live: bool) -> bool:
-        """Reach a sync point if one is due; whether it was.
+        """Reach a sync point if one is due; whether it was. While flushing, to be asked after each frame.
 
         Raises:
             StorageError: storage refuses.
@@ -124,7 +126,8 @@ class ClipWriter:
         if live:
             due = self._fragments > self._synced_fragments
         else:
-            due = self._cipher.ciphertext_bytes - self._synced_bytes >= self._limits.flush_bytes
+            unsynced = self._cipher.ciphertext_bytes - self._synced_bytes
+            due = unsynced > 0 and unsynced + self._largest_fragment_bytes > self._limits.flush_bytes
         if due:
             self._sync(now_ns, live=live)
         return due
@@ -200,8 +203,9 @@ class ClipWriter:
         self._synced_frames = held.frames
 
     def _count_fragment(self, fragment: Fragment) -> None:
-        del fragment
         self._fragments += 1
+        size = fragment.end_offset_bytes - fragment.offset_bytes
+        self._largest_fragment_bytes = max(self._largest_fragment_bytes, size)
 
     def _append_line(self, line: bytes) -> None:
         """Put a line on storage; a full one costs the reserve, and the line goes on from where it stopped."""

@@ -102,6 +102,7 @@ class ClipThread:
         self._stop: _Stop | None = None
         self._cut = Cut(context.sound_lag_ns)
         self._name = ""
+        self._live = False
         self._caught_up_ns: int | None = None
         self._done = threading.Event()
         self._pause = threading.Event()  # never set
@@ -194,7 +195,7 @@ class ClipThread:
                 return self._claim_once(first, media, mapping)
             except StorageError as error:
                 tries_left -= 1
-                if error.full or tries_left <= 0:
+                if error.full or error.read_only or tries_left <= 0:
                     raise
                 _log.warning("claiming a number: %s", error)
                 # A stop cuts no pause short: what it ends is in the ring, and still to be claimed.
@@ -271,7 +272,7 @@ class ClipThread:
         """Carry items from the ring into the clip until it ends."""
         over = self._put(clip, items)
         while not over:
-            live = self._cursor.lag_ns <= _LIVE_NS
+            live = self._live = self._cursor.lag_ns <= _LIVE_NS
             # The first sync point does not wait for its share of the flush: it is what lights the lamp.
             if clip.sync_if_due(self._context.now_ns(), live=live or not clip.frames_synced):
                 self._report(clip, live=live)
@@ -294,6 +295,9 @@ class ClipThread:
                 return True
             if verdict is Verdict.WRITE:
                 clip.write(self._up_to_stop(item))
+                # One read may hold more than may lie between two sync points.
+                if not self._live and clip.sync_if_due(self._context.now_ns(), live=False):
+                    self._report(clip, live=False)
         return False
 
     def _up_to_stop(self, item: Item) -> Item:
