@@ -64,7 +64,7 @@ def check_media(path: Path, manifest: Manifest, identities: Sequence[Identity]) 
     with path.open("rb") as file, io.BufferedReader(_open(file, manifest, identities), _BUFFER_BYTES) as plain:
         try:
             with av.open(plain, "r", format="mp4") as container:
-                for frame in container.decode(container.streams):
+                for frame in container.decode():
                     if isinstance(frame, av.VideoFrame):
                         pictures += 1
                     else:

@@ -56,7 +56,9 @@ _CLIP = LazyGroup(
     "clip",
     {
         "list": ("preroll.commands.clip_list:command", "Clips of a vault or store."),
+        "verify": ("preroll.commands.clip_verify:command", "Whether clips are authentic and complete."),
         "decrypt": ("preroll.commands.clip_decrypt:command", "Decrypt any age v1 file."),
+        "dispose": ("preroll.commands.clip_dispose:command", "Lawful deletion from a store."),
     },
     "Clips.",
 )
@@ -72,7 +74,7 @@ root = LazyGroup(
         "demo": ("preroll.commands.demo:command", "The whole system on one machine."),
         "device": ("preroll.cli:_DEVICE", "The camera: run, selftest."),
         "keys": ("preroll.commands.keys:command", "Agencies, keys and certificates."),
-        "clip": ("preroll.cli:_CLIP", "Clips: list, decrypt."),
+        "clip": ("preroll.cli:_CLIP", "Clips: list, verify, decrypt, dispose."),
         "config": ("preroll.cli:_CONFIG", "Check a configuration."),
     },
     "Preroll, an open body-worn camera: the seconds before the press, encrypted, signed and provable.",

@@ -1,5 +1,6 @@
 """`preroll keys`: agencies, and keys and certificates for cameras, docks and people."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["agency", "command", "issue"]
+__all__ = ["agency", "command", "issue", "revoke"]
 
 _KINDS = ("camera", "dock", "config", "custodian")
 
@@ -33,6 +34,16 @@ class KeysIssued(msgspec.Struct, frozen=True):
     id: str
     certificates: tuple[str, ...]
     keys: tuple[str, ...]
+
+
+class CertificateRevoked(msgspec.Struct, frozen=True):
+    """What `keys revoke --json` prints; `serial` is hexadecimal, `utc` the effective time."""
+
+    crl: str
+    number: int
+    subject: str
+    serial: str
+    utc: str
 
 
 @click.group(name="keys", no_args_is_help=True)
@@ -122,6 +133,47 @@ def issue(
         return
     for path in (*issued.certificates, *issued.keys):
         click.echo(path)
+
+
+@command.command(name="revoke", short_help="Revoke a certificate.")
+@click.argument("certificate", metavar="CERT", type=click.Path(path_type=Path))
+@click.option("--agency", "agency_dir", required=True, type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--reason", required=True, metavar="R", help="Words; those of RFC 5280 also become its code.")
+@click.option("--at", "at", metavar="T", help="Effective time, RFC 3339 UTC, not ahead (default: now).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke(certificate: Path, agency_dir: Path, reason: str, at: str | None, as_json: bool) -> None:
+    """Revoke CERT, a certificate file of `keys issue`; writes the agency's crl/enrol.crl.
+
+    What the key signed before the effective time counts, if a store's receipt attests that it is older. An
+    intermediate (enrol/enrol.pem) is revoked in crl/root.crl, which takes the root's key. Give the list to
+    everyone who verifies: `preroll clip verify --crl`.
+    """
+    from evidence.revoke import revoke as revoke_certificate
+
+    revoked = revoke_certificate(certificate, agency_dir, reason, effective=_moment(at) if at else None)
+    made = CertificateRevoked(
+        crl=str(revoked.crl),
+        number=revoked.number,
+        subject=revoked.subject,
+        serial=revoked.serial,
+        utc=f"{revoked.effective:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(made))
+        return
+    click.echo(f"{made.subject} is revoked with effect from {made.utc}")
+    click.echo(f"  {made.crl}\tlist {made.number}; give it to everyone who verifies (`--crl`)")
+
+
+def _moment(text: str) -> datetime:
+    """Read a time of day in UTC, with or without a fraction of a second."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"--at is no time: {text[:40]!a}") from error
+    if moment.utcoffset() != timedelta(0):
+        raise click.UsageError("--at wants UTC, as in 2026-11-22T03:55:23Z")
+    return moment
 
 
 def _requests(stems: tuple[str, ...], files: tuple[Path, ...]) -> "dict[str, x509.CertificateSigningRequest]":

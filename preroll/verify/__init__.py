@@ -1,0 +1,1 @@
+"""What `preroll clip verify` shows: the report, for people and for programs, and progress."""
