@@ -98,10 +98,11 @@ def survey(holdings: Sequence[Holdings], circumstances: Circumstances) -> Survey
         heads += judge.heads
         if each.root:
             assessed |= {fact.place for fact in found} | {head.place for head in judge.heads}
-    accounts = (
+    accounts = [
         each if each.place in assessed else msgspec.structs.replace(each, missing=())
         for each in account(facts, heads)
-    )
+        if each.place in assessed or each.forks
+    ]
     return Survey(clips=tuple(clips), documents=tuple(documents), accounts=tuple(accounts))
 
 
