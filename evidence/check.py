@@ -35,14 +35,24 @@ from evidence.handover import HANDOVER, ORIGINAL_HEADER, check_handover, is_hand
 from evidence.manifest import build_manifest
 from evidence.paths import verify_path
 from evidence.plaintext import check_media, check_plaintext
-from evidence.reading import CIPHERTEXT, ClipReading, bytes_present, read_clip
+from evidence.reading import CIPHERTEXT, JOURNAL, ClipReading, bytes_present, read_clip
 from evidence.revocation import RevocationError, Revocations, Standing, shown
 from evidence.roles import Role
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["Check", "CheckReport", "Finding", "Outcome", "check_sealed_clip"]
+__all__ = [
+    "CIPHERTEXT",
+    "JOURNAL",
+    "MANIFEST",
+    "SIGNATURE",
+    "Check",
+    "CheckReport",
+    "Finding",
+    "Outcome",
+    "check_sealed_clip",
+]
 
 MANIFEST, SIGNATURE, RECEIPT = "manifest.json", "manifest.p7s", "receipt.json"
 _MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
