@@ -17,6 +17,7 @@ import msgspec
 import device
 from device.buffer.ring import Ring
 from device.capture.sound.gate import SoundGate
+from device.capture.sound.microphone import Microphone
 from device.capture.source import FrameSource, SourceKind, open_source
 from device.config import ConfigError, DeviceConfig
 from device.controls.panel import ControlPanel, PanelPolicy
@@ -25,11 +26,13 @@ from device.health.watch import BatteryLimits, HealthWatch
 from device.policy import Policy, load_policy
 from device.recording.core import RecorderPolicy
 from device.recording.events import LogTrouble, ShutdownRequest
+from device.recording.machine import RECORDING_STATES
 from device.recording.recorder import ClipHandle, Recorder
 from device.recording.writer import ClipThread, WriterContext
 from device.vault.eventlog import EventLog
 from device.vault.layout import VaultLayout, format_vault, open_layout
 from device.vault.logthread import LogThread
+from device.vault.recovery import Load, VaultRecovery
 from device.vault.vault import FileOpener, Vault
 from evidence.clock import UtcMapping
 from evidence.roles import Role
@@ -43,10 +46,11 @@ _MIB = 1024 * 1024
 
 
 class ServiceParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What may stand in for the board's own parts: pins, source, storage, clock."""
+    """What may stand in for the board's own parts: pins, source, microphone, storage, clock."""
 
     factory: Any = None
     source: FrameSource | None = None
+    microphone: Microphone | None = None
     open_file: FileOpener = PosixAppendFile
     read_mapping: Callable[[], UtcMapping] = read_mapping
     drain_s: float = 1.0
@@ -74,12 +78,13 @@ class DeviceService:
 
     def run(self) -> None:
         """Record until `stop`; whatever is open is sealed before this returns."""
-        self.log.post(
+        powered_on = self.log.post(
             "power_on",
             time.monotonic_ns(),
             {"firmware": device.__version__, "source": self.config.camera.source},
             urgent=True,
         )
+        self.recovery.start(powered_on)
         try:
             self.recorder.run()
         finally:
@@ -108,6 +113,14 @@ class DeviceService:
         self.vault = self._open_vault(directory / config.device.vault)
         boot = read_boot_id()
         self.log = self._open_log(self.vault.layout, signer, boot, post)
+        self.recovery = VaultRecovery(
+            self.vault.layout,
+            signer,
+            self.log.post,
+            load=self._load,
+            give_up_reserve=self.vault.reserve.give_up,
+        )
+        self._closing.append(self.recovery.close)
         context = WriterContext(
             vault=self.vault,
             signer=signer,
@@ -145,6 +158,10 @@ class DeviceService:
             low_minutes=config.storage.alarm_minutes,
         )
         self._start(policy)
+
+    def _load(self) -> Load:
+        status = self.recorder.status
+        return Load(recording=status.state in RECORDING_STATES, caught_up=status.caught_up)
 
     def _claim_controls(self, policy: Policy, post: Callable[[Any], None]) -> ControlPanel:
         factory = self._parts.factory if self._parts.factory is not None else gpio_factory()
@@ -196,6 +213,7 @@ class DeviceService:
             minimum_bytes=storage.minimum_mib * _MIB,
             battery=BatteryLimits(),
         )
+        self.health = watch
         watch.start()
         self._closing.append(watch.close)
         if policy.document.sound.recording:
@@ -217,8 +235,10 @@ class DeviceService:
         pipeline.start()
         self._closing.append(pipeline.stop)
 
-    def _microphone(self) -> Any:
+    def _microphone(self) -> Microphone | None:
         """Make the configured microphone; what it needs is imported here and not before."""
+        if self._parts.microphone is not None:
+            return self._parts.microphone
         kind, _, target = self.config.sound.microphone.partition(":")
         if kind == "alsa":
             from device.capture.sound.alsa import AlsaMicrophone  # noqa: PLC0415  # only where it is used

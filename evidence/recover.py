@@ -41,7 +41,7 @@ from evidence.storage import (
     sync_file,
 )
 
-__all__ = ["Outcome", "Recovered", "recover_clip"]
+__all__ = ["Outcome", "Recovered", "read_start", "recover_clip"]
 
 CIPHERTEXT, JOURNAL, TAIL = "clip.mp4.age", "journal.jsonl", "tail.bin"
 _SEAL = ("manifest.json", "manifest.p7s")
@@ -94,7 +94,7 @@ def recover_clip(
         return Recovered(directory.name, Outcome.ALREADY_SEALED)
     clip = _Clip(directory, signer.public_key, pace)
     with _reading():
-        _require_start(clip)
+        _read_start(clip)
         aside = _set_aside(directory, rejected) if state is SealState.UNSIGNED else ()
         summary, present = _measure(clip)
     interrupted = Ended.UNKNOWN
@@ -123,14 +123,25 @@ def _open_journal(clip: _Clip) -> BinaryIO:
     return file
 
 
-def _require_start(clip: _Clip) -> None:
-    """Require that line 0 is this camera's, and the directory its clip's."""
+def read_start(directory: Path, public_key: ec.EllipticCurvePublicKey) -> ClipStart:
+    """Return line 0 of a clip.
+
+    Raises:
+        EvidenceError: there is none, it is not signed by this key, or it is another clip's.
+        StorageError: it cannot be read.
+    """
+    with _reading():
+        return _read_start(_Clip(directory, public_key, lambda _: None))
+
+
+def _read_start(clip: _Clip) -> ClipStart:
     with _open_journal(clip) as file:
         line = next(iter(JournalReader(file, clip.public_key)), None)
     if line is None or not isinstance(line.document, ClipStart):
         raise DamagedClipError("a clip without line 0", expected="a whole line", found="none")
     if line.document.clip != clip.directory.name:
         raise DamagedClipError("the journal is another clip's", expected=clip.directory.name)
+    return line.document
 
 
 def _set_aside(directory: Path, rejected: Path) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class VaultLayout:
         self.clips = root / "clips"
         self.tombstones = root / "tombstones"
         self.log = root / "log"
+        self.rejected = root / "rejected"
         self.reserve = root / "reserve.bin"
         self._lock_fd = lock_fd
 
