@@ -78,6 +78,7 @@ class EventLog:
         self._file: AppendFile | None = None
         self._unwritten = b""
         self._unsynced = False
+        self._named = False  # whether the running file's name is on storage
 
     @property
     def head(self) -> LogHead | None:
@@ -98,6 +99,9 @@ class EventLog:
         """
         self.flush()
         chain = self._current()
+        if not self._named:
+            sync_directory(self._layout.log)
+            self._named = True
         mapping = self._read_mapping()
         facts = self._layout.facts
         line = LogLine(
@@ -149,9 +153,9 @@ class EventLog:
             self._cut = self._find_cut()
             self._file = self._open_file(self._layout.log / f"{self._segment + 1:06d}.jsonl")
             self._segment += 1
+            self._named = False
             previous = self._head.sha256 if self._head else None
             self._chain = LineChain(LOG_PREFIX, self._signer, previous=previous)
-            sync_directory(self._layout.log)
         return self._chain
 
     def _own_events(self, mapping: UtcMapping) -> list[LogEvent]:

@@ -1,5 +1,6 @@
 """Space left in the vault: in bytes, in minutes at the current rate, and the reserve that sealing lives on."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import msgspec
 
 from evidence.storage import StorageError, sync_directory
 
-__all__ = ["RESERVE_BYTES", "Reserve", "Space", "minutes_left", "read_space"]
+__all__ = ["RESERVE_BYTES", "SPARE_BYTES", "Reserve", "Space", "minutes_left", "read_space"]
 
 RESERVE_BYTES = 16 * 1024 * 1024
 """Kept allocated for sealing and logs, so that a full vault still ends its clip well."""
+SPARE_BYTES = 4 * 1024 * 1024
+"""Must be free beside the reserve before it is taken: a clip that ends on it must not lose it again at once."""
 
 _SECONDS_PER_MINUTE = 60
 
@@ -26,12 +29,14 @@ def read_space(root: Path) -> Space:
     """Ask the file system.
 
     Raises:
-        StorageError: it does not answer.
+        StorageError: it does not answer, or takes no writes at all.
     """
     try:
         figures = os.statvfs(root)
     except OSError as error:
         raise StorageError("cannot read the space left", error) from error
+    if figures.f_flag & os.ST_RDONLY:
+        raise StorageError("cannot write to the vault", OSError(errno.EROFS, os.strerror(errno.EROFS)))
     return Space(figures.f_bavail * figures.f_frsize, figures.f_blocks * figures.f_frsize)
 
 
@@ -60,21 +65,28 @@ class Reserve:
             raise StorageError("cannot look at the reserve", error) from error
 
     def hold(self) -> None:
-        """Allocate the space (again).
+        """Allocate the space (again), all of it or nothing.
 
         Raises:
             StorageError: there is too little of it, or the file system is read-only.
         """
+        if read_space(self._path.parent).free_bytes < self._size_bytes + SPARE_BYTES:
+            raise StorageError("cannot hold the reserve", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(fd, 0, self._size_bytes)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            self._allocate()
         except OSError as error:
+            # A file system may keep the part that it found room for; whoever needs that room now must have it.
+            self._path.unlink(missing_ok=True)
             raise StorageError("cannot hold the reserve", error) from error
         sync_directory(self._path.parent)
+
+    def _allocate(self) -> None:
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, self._size_bytes)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def give_up(self) -> None:
         """Free the space, so that the clip that filled the vault can be ended and sealed.
