@@ -9,11 +9,9 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
-from device.buffer.cursor import Cursor
 from device.buffer.ring import Ring
 from device.capture.source import SourceState, StateKind
 from device.controls.gestures import Held, PressBegan, ReleasedLong, ReleasedShort, Stuck, Unstuck
@@ -33,6 +31,8 @@ from device.recording.events import (
     StorageLevel,
 )
 from device.recording.machine import RECORDING_STATES, Event, State
+from device.recording.parts import ClipHandle, Gate, Panel, StartClip
+from device.recording.wearer import indicator, refusal_reason
 from device.vault.logthread import LogThread
 from evidence.documents.fields import Ended
 
@@ -45,50 +45,6 @@ _BROKEN = frozenset({StateKind.FAILED, StateKind.STALLED, StateKind.RESTARTING})
 """A camera that was in one of these states last gives no picture."""
 _REFUSAL_WAIT_S = 1.0
 """How long a refusal may wait for the log: a storage that is broken must not keep the wearer in the dark."""
-
-
-class Panel(Protocol):
-    """What the recorder asks of the controls."""
-
-    def show(self, state: IndicatorState) -> None:
-        """Show a state."""
-
-    def signal(self, kind: Signal) -> None:
-        """Give a one-shot signal."""
-
-    def renew(self, until_ns: int) -> None:
-        """Keep the recording light alive."""
-
-
-class ClipHandle(Protocol):
-    """A clip that is being written by a thread of its own."""
-
-    def bookmark(self, at_ns: int) -> None:
-        """Note a bookmark."""
-
-    def add_trigger(self, source: str, edge_ns: int) -> None:
-        """Note a further trigger."""
-
-    def end(self, ended: Ended, stop_ns: int) -> None:
-        """End it; what was captured up to `stop_ns` is still written."""
-
-    def join(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is sealed or has failed; whether it is."""
-
-
-class Gate(Protocol):
-    """Lets sound through to the ring while a clip is open."""
-
-    def open(self, from_ns: int) -> None:
-        """Let sound through from a time on."""
-
-    def close(self) -> None:
-        """Keep it back again."""
-
-
-StartClip = Callable[[str, int, Cursor], ClipHandle]
-"""Starts the writer of a clip: trigger source, edge, cursor."""
-
 
 Inbox = queue.SimpleQueue[RecorderEvent | ControlEvent | SourceState]
 """What happens waits here; it may hold presses before there is a recorder."""
@@ -135,6 +91,8 @@ class Recorder:
         self._edge_ns = 0  # of the trigger that opened it
         self._unfinished: list[ClipHandle] = []
         self._progress: ClipProgress | None = None  # of the clip opened last
+        self._log_reason = ""
+        self._trouble = ""  # what the last writer that failed said
         self._begun: set[str] = set()  # clips whose start is in the event log
         self._storage: StorageLevel | None = None
         self._battery: BatteryLevel | None = None
@@ -239,6 +197,7 @@ class Recorder:
             self._clips_ended += 1
             self.last_ended = event
             if meant and event.ended is Ended.STORAGE_FULL:
+                self._trouble = "storage is full"
                 self._condition(Event.WRITER_FULL, now_ns)
             if event.ended is not Ended.SHUTDOWN:
                 self._panel.signal(Signal.STOPPED)
@@ -253,6 +212,7 @@ class Recorder:
             self._panel.signal(Signal.REFUSED)
             return
         self._log.post("storage", now_ns, {"state": "error", "detail": event.reason[:200]}, urgent=True)
+        self._trouble = event.reason
         if meant:
             self._condition(Event.WRITER_FULL if event.full else Event.WRITER_FAILED, now_ns)
 
@@ -280,30 +240,36 @@ class Recorder:
         now_ns = self._now_ns()
         match event:
             case StorageLevel():
-                was, self._storage = self._storage, event
-                if was is None or was.blocked != event.blocked:
-                    state = {"state": "blocked" if event.blocked else "ok", "reason": event.reason or None}
-                    self._log.post("storage", now_ns, state)
-                if event.blocked:
-                    self._condition(Event.STORAGE_BLOCKED, now_ns)
-                elif self._core.state is State.BLOCKED and not (self._battery and self._battery.critical):
-                    self._unblock(now_ns)
-                self._show()
+                self._take_storage(event, now_ns)
             case BatteryLevel():
-                was_critical = self._battery is not None and self._battery.critical
-                self._battery = event
-                if event.critical and not was_critical:
-                    self._log.post(
-                        "battery", now_ns, {"state": "critical", "percent": event.percent}, urgent=True
-                    )
-                if event.critical:
-                    self._condition(Event.BATTERY_CRITICAL, now_ns)
-                self._show()
+                self._take_battery(event, now_ns)
             case LogTrouble():
-                _log.error("event log: %s", event.reason or "well again")
+                if event.reason != self._log_reason:
+                    self._log_reason = event.reason
+                    _log.error("event log: %s", event.reason or "well again")
             case ShutdownRequest():
                 self._log.post("shutdown", now_ns, {"reason": event.reason}, urgent=True)
                 self._condition(Event.SHUTDOWN, now_ns)
+
+    def _take_storage(self, level: StorageLevel, now_ns: int) -> None:
+        was, self._storage = self._storage, level
+        if was is None or was.blocked != level.blocked:
+            state = {"state": "blocked" if level.blocked else "ok", "reason": level.reason or None}
+            self._log.post("storage", now_ns, state)
+        if level.blocked:
+            self._condition(Event.STORAGE_BLOCKED, now_ns)
+        elif self._core.state is State.BLOCKED and not (self._battery and self._battery.critical):
+            self._unblock(now_ns)
+        self._show()
+
+    def _take_battery(self, level: BatteryLevel, now_ns: int) -> None:
+        was_critical = self._battery is not None and self._battery.critical
+        self._battery = level
+        if level.critical and not was_critical:
+            self._log.post("battery", now_ns, {"state": "critical", "percent": level.percent}, urgent=True)
+        if level.critical:
+            self._condition(Event.BATTERY_CRITICAL, now_ns)
+        self._show()
 
     def _unblock(self, now_ns: int) -> None:
         self._condition(Event.STORAGE_OK, now_ns)
@@ -362,7 +328,7 @@ class Recorder:
 
     def _refuse(self, order: commands.Refuse) -> None:
         """Log first, then answer: in light, sound and vibration, within a second even if storage is gone."""
-        reason = self._reason(order.state)
+        reason = refusal_reason(order.state, self._storage, self._battery, self._trouble)
         _log.warning("press refused: %s", reason)
         logged = self._log.post("refusal", order.at_ns, {"source": order.source, "reason": reason}, urgent=True)
         answered = threading.Lock()
@@ -376,37 +342,15 @@ class Recorder:
         timer.daemon = True
         timer.start()
 
-    def _reason(self, state: State) -> str:
-        if state is State.CLOSED:
-            return "shutting down"
-        if self._battery is not None and self._battery.critical:
-            return "battery at its last level"
-        if self._storage is not None and self._storage.blocked:
-            return self._storage.reason
-        return (
-            "the camera gives no picture" if state in {State.FAULT, State.PENDING} else "storage takes no clip"
-        )
-
     def _show(self) -> None:
-        self._panel.show(self._indicator())
-
-    def _indicator(self) -> IndicatorState:
-        state = self._core.state
-        battery_low = self._battery is not None and self._battery.low
-        if state in RECORDING_STATES:
-            if battery_low:
-                return IndicatorState.RECORDING_BATTERY_LOW
-            minutes = self._minutes_left()
-            low = minutes is not None and minutes < self._low_minutes
-            return IndicatorState.RECORDING_STORAGE_LOW if low else IndicatorState.RECORDING
-        return {
-            State.STARTING: IndicatorState.STARTING,
-            State.PENDING: IndicatorState.STARTING,
-            State.READY: IndicatorState.BATTERY_LOW if battery_low else IndicatorState.READY,
-            State.FAULT: IndicatorState.FAULT,
-            State.BLOCKED: IndicatorState.CANNOT_RECORD,
-            State.CLOSED: IndicatorState.CANNOT_RECORD,
-        }[state]
+        minutes = self._minutes_left()
+        self._panel.show(
+            indicator(
+                self._core.state,
+                battery_low=self._battery is not None and self._battery.low,
+                storage_low=minutes is not None and minutes < self._low_minutes,
+            )
+        )
 
     def _minutes_left(self) -> float | None:
         if self._storage is None:
