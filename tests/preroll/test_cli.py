@@ -1,0 +1,113 @@
+"""The command line: help everywhere, one line for an error, the contract's exit statuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from preroll.cli import LazyGroup, root
+from preroll.exits import Exit
+
+
+def every_command(group: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if not isinstance(group, click.Group):
+        return [path]
+    context = click.Context(group)
+    found = [path] if path else []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found += every_command(command, (*path, name))
+    return found
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from preroll.cli import main; main()", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("path", every_command(root), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(root, [*path, "--help"])
+    assert result.exit_code == Exit.DONE
+    assert "Usage:" in result.output
+
+
+def test_asking_for_help_imports_no_command() -> None:
+    program = (
+        "import sys\nfrom click.testing import CliRunner\nfrom preroll.cli import root\n"
+        "CliRunner().invoke(root, ['--help'])\n"
+        "print([name for name in sys.modules if name.startswith(('device', 'preroll.commands', 'av'))])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_root_lists_what_the_contract_names() -> None:
+    assert isinstance(root, LazyGroup)
+    assert set(root.list_commands(click.Context(root))) >= {"demo", "device", "keys", "clip", "config"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("clip", "list"),
+        ("demo", "--preroll", "200"),
+        ("demo", "--seconds", "0"),
+        ("keys", "issue"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).returncode == Exit.USAGE
+
+
+def test_an_error_is_one_line_on_standard_error(tmp_path: Path) -> None:
+    result = run("clip", "list", str(tmp_path))
+    assert result.returncode == Exit.FAILED
+    assert result.stdout == ""
+    assert result.stderr.startswith("preroll: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("camera", "words"),
+    [
+        ("replay:/nowhere/at-all.mp4", "at-all.mp4"),
+        ("webcam", "picamera, synthetic, replay:FILE"),
+        ("v4l2:video0", "v4l2:/dev/videoN"),
+    ],
+)
+def test_a_camera_that_cannot_be_had_is_said_in_one_line(camera: str, words: str, tmp_path: Path) -> None:
+    result = run("demo", "--camera", camera, "--dir", str(tmp_path))
+    assert result.returncode in {Exit.FAILED, Exit.USAGE}
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_demo_ends_with_a_clip_that_is_sealed_authentic_and_decodes(tmp_path: Path) -> None:
+    result = run("demo", "--preroll", "1", "--seconds", "3.5", "--dir", str(tmp_path), "--json")
+    assert result.returncode == Exit.DONE, result.stderr
+    told = json.loads(result.stdout)
+    assert told["authentic"] is True
+    assert told["decodes"] is True
+    assert told["manifest"]["preevent"]["delivered_ns"] >= 1_000_000_000
+    assert told["opened"]["defects"] == []
+    clip = Path(told["clip"])
+    assert clip.parent == tmp_path / "vault" / "clips"
+    listed = json.loads(run("clip", "list", str(tmp_path / "vault"), "--json").stdout)
+    assert [(row["clip"], row["state"]) for row in listed] == [(clip.name, "sealed")]
+    root_certificate = tmp_path / "keys" / "agency" / "root" / "root.pem"
+    verified = run("clip", "verify", str(clip), "--ca", str(root_certificate))
+    assert verified.returncode == Exit.DONE, verified.stderr
+
+
+def test_the_demo_can_be_run_again_in_its_directory(tmp_path: Path) -> None:
+    for number in (1, 2):
+        result = run("demo", "--preroll", "0.5", "--seconds", "3.5", "--dir", str(tmp_path), "--json")
+        assert result.returncode == Exit.DONE, result.stderr
+        assert json.loads(result.stdout)["manifest"]["number"] == number
