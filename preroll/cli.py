@@ -58,6 +58,8 @@ _CLIP = LazyGroup(
         "list": ("preroll.commands.clip_list:command", "Clips of a vault or store."),
         "verify": ("preroll.commands.clip_verify:command", "Whether clips are authentic and complete."),
         "decrypt": ("preroll.commands.clip_decrypt:command", "Decrypt any age v1 file."),
+        "export": ("preroll.commands.clip_export:command", "Footage that plays, with a report."),
+        "handover": ("preroll.commands.clip_handover:command", "The same clip for another agency."),
         "dispose": ("preroll.commands.clip_dispose:command", "Lawful deletion from a store."),
     },
     "Clips.",
