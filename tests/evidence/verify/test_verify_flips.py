@@ -68,9 +68,9 @@ def test_every_bit(clip: Path, verify: "Verify") -> None:
 _HEAD = (
     "# Bit flips",
     "",
-    "Written by `make long` (`tests/evidence/verify/test_verify_flips.py`): one bit of a short, complete clip is",
-    "flipped, `preroll clip verify` is called, the bit is put back. All bits of what is signed, and 2,000 random",
-    "places of the ciphertext. An exit status other than 3, or an exception, ends the campaign.",
+    "Written by `make long` (`tests/evidence/verify/test_verify_flips.py`): one bit of a short, complete clip",
+    "is flipped, `preroll clip verify` is called, the bit is put back. All bits of what is signed, and 2,000",
+    "random places of the ciphertext. An exit status other than 3, or an exception, ends the campaign.",
     "",
     "| file | bytes | bits flipped | exit 3 | other |",
     "|---|---|---|---|---|",
