@@ -163,22 +163,25 @@ class Soundtrack:
     def _place(self, placed: _Placed) -> Iterator[EncodedFrame]:
         last, self._last = self._last, placed
         if last is not None:
-            yield self._finished(last, placed.start_ns, before_sound=placed.sound)
+            yield self._finished(last, placed.start_ns, sound_ns=placed.start_ns if placed.sound else None)
 
-    def _finished(self, placed: _Placed, end_ns: int, *, before_sound: bool = False) -> EncodedFrame:
+    def _finished(self, placed: _Placed, end_ns: int, *, sound_ns: int | None = None) -> EncodedFrame:
+        """Close a frame at `end_ns`; `sound_ns` is where the next real sound begins, if it has been taken."""
         start_ns = placed.start_ns
         if not placed.sound:
-            for span in self._reasons(start_ns, end_ns, before_sound=before_sound):
+            if sound_ns is None and self._pending:
+                sound_ns = self._pending[0].pts_ns
+            for span in self._reasons(start_ns, end_ns, sound_ns):
                 _append(self._spans, span)
         return EncodedFrame(Track.AUDIO, placed.data, start_ns, start_ns, end_ns - start_ns, keyframe=True)
 
-    def _reasons(self, start_ns: int, end_ns: int, *, before_sound: bool) -> Iterator[Span]:
+    def _reasons(self, start_ns: int, end_ns: int, sound_ns: int | None) -> Iterator[Span]:
         """Say why a stretch is silent; some of the spans may be empty."""
         if self._sound_from_ns is None:
             yield Span(start_ns, end_ns, SilenceCause.POLICY_OFF)
             return
         policy_end = min(max(start_ns, self._sound_from_ns), end_ns)
-        if before_sound and start_ns <= self._sound_from_ns and end_ns - self._sound_from_ns < _FRAME_NS:
+        if sound_ns is not None and end_ns <= sound_ns and sound_ns - self._sound_from_ns < _FRAME_NS:
             # Less than a frame up to the first sound: that frame began before the press (or before the clip).
             if self._sound_from_ns > self._base_ns:
                 policy_end = end_ns

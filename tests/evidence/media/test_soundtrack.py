@@ -254,3 +254,22 @@ def test_whatever_arrives_the_track_is_continuous_and_its_silences_are_the_exact
     assert set(real) <= given_frames
     assert all(sound_from_ns is not None and time >= max(BASE, sound_from_ns) for time in real)
     assert len(set(spans)) == len(spans)
+
+
+@given(press=st.integers(0, 200 * MS), phase=st.integers(0, FRAME - 1))
+def test_the_part_of_a_frame_after_the_press_is_never_laid_at_the_microphones_door(
+    press: int, phase: int
+) -> None:
+    """The frame in which the press lies began before it; whatever grid the microphone has, that is policy."""
+    edge_ns = BASE + 400 * MS + press
+    frames = [
+        EncodedFrame(
+            Track.AUDIO, QUIET + b"\0", edge_ns + phase + at, edge_ns + phase + at, FRAME, keyframe=True
+        )
+        for at in range(0, 2 * SECOND, FRAME)
+    ]
+    run = Run(Soundtrack(BASE, sound_from_ns=edge_ns), frames)
+    run.until(BASE + SECOND)
+    run.spans = run.track.take_silences()
+    assert run.causes() == [SilenceCause.POLICY_BEFORE_PRESS]
+    assert 0 <= run.spans[0].end_ns - edge_ns <= FRAME
