@@ -95,9 +95,9 @@ def open_layout(root: Path, device: str) -> VaultLayout:
     layout = VaultLayout(root, facts, lock_fd)
     try:
         _clear_claims(layout)
-    except OSError as error:
+    except BaseException:
         layout.close()
-        raise StorageError("cannot clear unfinished claims", error) from error
+        raise
     return layout
 
 
@@ -118,8 +118,11 @@ def _lock(path: Path) -> int:
 
 def _clear_claims(layout: VaultLayout) -> None:
     """Remove directories that never became clips: all they hold is a line 0 whose number nobody has seen."""
-    stale = [path for path in layout.clips.iterdir() if path.name.startswith(CLAIM_PREFIX)]
-    for path in stale:
-        shutil.rmtree(path)
+    try:
+        stale = [path for path in layout.clips.iterdir() if path.name.startswith(CLAIM_PREFIX)]
+        for path in stale:
+            shutil.rmtree(path)
+    except OSError as error:
+        raise StorageError("cannot clear unfinished claims", error) from error
     if stale:
         sync_directory(layout.clips)
