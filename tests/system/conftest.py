@@ -3,6 +3,7 @@
 import itertools
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,9 +165,7 @@ class Camera:
         self.place = place
         self.vault = place / config.device.vault
         self.board = BenchBoard(config.controls)
-        self.service = DeviceService(
-            config, place, msgspec.structs.replace(parts, factory=self.board.factory)
-        )
+        self.service = DeviceService(config, place, msgspec.structs.replace(parts, factory=self.board.factory))
         self.witness = Witness(self.service.panel)
         self._thread = threading.Thread(target=self.service.run, name="firmware")
         self._thread.start()
@@ -310,7 +309,9 @@ def make_camera(camera_place: Path, toml: Callable[..., str]) -> Iterator[MakeCa
     """Start cameras; whatever still runs at the end is shut down. `policy` are lines for that table."""
     with ExitStack() as running:
 
-        def make(window_s: float = 2.0, *, policy: str = "", parts: ServiceParts | None = None, **changes: Any) -> Camera:
+        def make(
+            window_s: float = 2.0, *, policy: str = "", parts: ServiceParts | None = None, **changes: Any
+        ) -> Camera:
             text = toml(window_s, **changes) + policy
             camera = Camera(parse_config(text, "device.toml"), camera_place, parts or ServiceParts())
             running.callback(_shut_down_once, camera)
@@ -364,19 +365,18 @@ def assert_sound_clip() -> Callable[..., Opened]:
 
 
 @pytest.fixture(scope="session")
-def run_preroll() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run the command line as people do."""
+def preroll() -> str:
+    """The command line as people have it: the program beside this interpreter."""
+    program = Path(sys.executable).with_name("preroll")
+    if not program.exists():
+        pytest.skip("preroll is not installed beside this interpreter")
+    return str(program)
 
+
+@pytest.fixture(scope="session")
+def run_preroll(preroll: str) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def run(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [preroll_program(), *map(str, arguments)], capture_output=True, text=True, check=False, **options
-        )
+        command = [preroll, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
     return run
-
-
-def preroll_program() -> str:
-    import sys
-
-    beside = Path(sys.executable).with_name("preroll")
-    return str(beside) if beside.exists() else "preroll"

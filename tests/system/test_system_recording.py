@@ -1,4 +1,4 @@
-"""Point 3: the clip of a real camera holds the very frames that it should, told by the numbers drawn into them."""
+"""Point 3: a clip holds the very frames that it should, told by the numbers drawn into them."""
 
 import itertools
 from collections.abc import Callable
