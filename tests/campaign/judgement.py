@@ -81,7 +81,9 @@ def check_prft(clip: ClipData) -> int:
     assert start.utc is not None
     press_utc_ns = parse_utc(start.utc) + start.trigger.edge_ns - start.monotonic_ns
     checked = 0
-    ends = [*(prft.start for prft in clip.prfts[1:]), len(clip.plaintext)]
+    ends = [prft.start for prft in clip.prfts[1:]]
+    if clip.prfts:
+        ends.append(len(clip.plaintext))
     for index, (prft, end) in enumerate(zip(clip.prfts, ends, strict=True)):
         samples = [sample for sample in clip.samples if prft.start < sample.start < end]
         if not samples or start.first_pts_ns + samples[0].pts_ns >= start.trigger.edge_ns:

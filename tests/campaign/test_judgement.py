@@ -118,6 +118,19 @@ def test_a_missing_line_is_noticed(directory: Path, read: Callable[[Path], ClipD
         read(directory)
 
 
+def test_a_clip_killed_before_its_first_byte_passes(
+    directory: Path, tally: Tally, read: Callable[[Path], ClipData]
+) -> None:
+    (directory / "clip.mp4.age").write_bytes(b"")
+    journal = directory / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes().splitlines(keepends=True)[0])
+    clip = read(directory)
+    check_lines(clip)
+    check_start(clip, tally, _WINDOW_NS)
+    check_pictures(clip, tally, None)
+    assert check_prft(clip) == 0
+
+
 def test_a_torn_line_is_no_tampering(directory: Path, read: Callable[[Path], ClipData], clip: ClipData) -> None:
     journal = directory / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-10])
