@@ -19,6 +19,7 @@ Ratios hold elsewhere; milliseconds don't.
 
 import argparse
 import hashlib
+import math
 import os
 import statistics
 import sys
@@ -44,7 +45,9 @@ _RATE = 30
 _PICTURE_NS = _NS_PER_S // _RATE
 _WINDOW_S = 30
 _KEY_BYTES = 264_000
-_OTHER_BYTES = (1_250_000 - _KEY_BYTES) // (_RATE - 1)
+_BYTES_PER_S = 1_250_000
+_IDR, _SLICE = b"\x00\x00\x00\x01\x65", b"\x00\x00\x00\x01\x41"
+_WITHOUT_ZERO = bytes([1, *range(1, 256)])
 _CHUNK = 65_536
 _SYNC_BYTES = 4 * 1024 * 1024
 _PAUSE_S = 0.02  # from one flush to the next
@@ -149,22 +152,43 @@ class Figures(NamedTuple):
     own_ms: list[float]
 
 
-class Stream:
-    """Frames on time, each with memory of its own, as an encoder makes them."""
+def pooled(parts: list[Figures]) -> Figures:
+    """Put the figures of several runs of one case together."""
+    return Figures(
+        appends=sum(part.appends for part in parts),
+        flushes=sum(part.flushes for part in parts),
+        flushed_bytes_per_s=statistics.mean(part.flushed_bytes_per_s for part in parts),
+        lock_ms=sorted(value for part in parts for value in part.lock_ms),
+        returned_ms=sorted(value for part in parts for value in part.returned_ms),
+        own_ms=sorted(value for part in parts for value in part.own_ms),
+    )
 
-    def __init__(self) -> None:
-        self._noise = memoryview(os.urandom(_KEY_BYTES))
+
+class Stream:
+    """Frames at 10 Mbit/s, each with memory of its own, as an encoder makes them: keyframes and noise.
+
+    `rate` is how many there are a second. `key` is the access unit of all keyframes: with a real one the
+    camera's writer takes the stream for H.264.
+    """
+
+    def __init__(self, rate: int = _RATE, key: bytes = b"") -> None:
+        self.rate = rate
+        self.frame_ns = _NS_PER_S // rate
+        noise = os.urandom(_KEY_BYTES).translate(_WITHOUT_ZERO)  # so that no start code is in it
+        other = (_BYTES_PER_S - _KEY_BYTES) // (rate - 1) if rate > 1 else 0
+        self._key = memoryview(key or _IDR + noise)
+        self._other = memoryview(_SLICE + noise[:other])
         self._number = 0
 
     def next(self, pts_ns: int) -> EncodedFrame:
         """Return the next frame."""
-        key = self._number % _RATE == 0
+        key = self._number % self.rate == 0
         self._number += 1
-        data = bytes(self._noise[: _KEY_BYTES if key else _OTHER_BYTES])
-        return EncodedFrame(Track.VIDEO, data, pts_ns, pts_ns, _PICTURE_NS, key)
+        data = bytes(self._key if key else self._other)
+        return EncodedFrame(Track.VIDEO, data, pts_ns, pts_ns, self.frame_ns, key)
 
 
-def flusher(path: Path, heavier: int, stall_s: float) -> Consumer:
+def flusher(path: Path, heavier: int, stall_s: float, rate_bytes_per_s: float = math.inf) -> Consumer:
     """Return a consumer with the work of a clip writer: hash, encrypt, write, sync, and a slow card."""
     cipher = ChaCha20Poly1305(os.urandom(32))
     nonce = bytes(12)  # the same again: nothing of it is ever decrypted
@@ -190,7 +214,7 @@ def flusher(path: Path, heavier: int, stall_s: float) -> Consumer:
                     unsynced += os.write(fd, chunk)
                     if unsynced >= _SYNC_BYTES:
                         os.fdatasync(fd)
-                        time.sleep(stall_s)
+                        time.sleep(stall_s + unsynced / rate_bytes_per_s)
                         unsynced = 0
         finally:
             os.close(fd)
@@ -205,15 +229,20 @@ def measure(
     consumer: Consumer | None,
     *,
     busy: bool = False,
+    key: bytes = b"",
+    rate: int = _RATE,
 ) -> Figures:
-    """Append for so many seconds beside a consumer that flushes again and again, if any, and a busy thread."""
+    """Append for so many seconds beside a consumer that flushes again and again, if any, and a busy thread.
+
+    What is there at first are 30 frames a second; then `rate` a second are appended, at the same bit rate.
+    """
     holds: list[int] = []
     subject = make(holds.append)
-    stream = Stream()
+    filling, stream = Stream(key=key), Stream(rate, key)
     filled = (_WINDOW_S + 3) * _RATE
     start_ns = time.monotonic_ns() - filled * _PICTURE_NS
     for number in range(filled):
-        subject.frame(stream.next(start_ns + number * _PICTURE_NS))
+        subject.frame(filling.next(start_ns + number * _PICTURE_NS))
     holds.clear()
     ended = threading.Event()
     flushed: list[int] = []
@@ -254,13 +283,13 @@ def measure(
 
 def _appends(subject: Subject, stream: Stream, seconds: float) -> Iterator[tuple[int, int]]:
     """Append on time; yield from due to returned, and how long of it the thread waited for a processor."""
-    start_ns = time.monotonic_ns() + _PICTURE_NS
+    start_ns = time.monotonic_ns() + stream.frame_ns
     with _queue_delay() as delay_ns:
-        for number in range(round(seconds * _RATE)):
-            due_ns = start_ns + number * _PICTURE_NS
+        for number in range(round(seconds * stream.rate)):
+            due_ns = start_ns + number * stream.frame_ns
             if time.monotonic_ns() > start_ns + seconds * _NS_PER_S:
                 break  # held up for so long that the row's time is over
-            frame = stream.next(due_ns)
+            frame = stream.next(due_ns - stream.frame_ns)
             before_ns = delay_ns()
             time.sleep(max(0, due_ns - time.monotonic_ns()) / _NS_PER_S)
             subject.frame(frame)
@@ -282,7 +311,7 @@ def _queue_delay() -> Iterator[Callable[[], int]]:
         os.close(fd)
 
 
-def _at(values: list[float], share: float) -> float:
+def at(values: list[float], share: float) -> float:
     """Return a quantile of sorted values, the next higher one if between two."""
     return values[min(len(values) - 1, int(len(values) * share))]
 
@@ -295,6 +324,7 @@ class Case(NamedTuple):
     interval_ms: float
     flushes: bool = True
     busy: bool = False
+    frozen: bool = False
 
 
 _CASES = (
@@ -350,15 +380,15 @@ def _print(rows: list[tuple[Case, Figures]], heavier: int) -> None:
         f" {'ratio':>8}"
     )
     base = next(
-        _at(figures.own_ms, 0.999) for case, figures in rows if case.make is PrerollRing and case.flushes
+        at(figures.own_ms, 0.999) for case, figures in rows if case.make is PrerollRing and case.flushes
     )
     for case, figures in rows:
         lock, returned, own = figures.lock_ms, figures.returned_ms, figures.own_ms
         print(
             f"{case.name:20}{case.interval_ms:7.1f} {figures.flushed_bytes_per_s / 2**20:6.0f}"
             f" {statistics.median(lock):9.4f}{lock[-1]:9.3f}"
-            f" {statistics.median(returned):8.3f}{_at(returned, 0.999):9.3f}{returned[-1]:9.3f}"
-            f" {statistics.median(own):8.3f}{_at(own, 0.999):9.3f} {_at(own, 0.999) / base:8.2f}"
+            f" {statistics.median(returned):8.3f}{at(returned, 0.999):9.3f}{returned[-1]:9.3f}"
+            f" {statistics.median(own):8.3f}{at(own, 0.999):9.3f} {at(own, 0.999) / base:8.2f}"
         )
     if appends < 1_000:
         print("fewer than 1,000 appends a row: p99.9 is the maximum; --seconds gives more")

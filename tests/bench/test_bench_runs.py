@@ -1,0 +1,84 @@
+"""The benches measure what they say: structure and counts, never speed."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.append import real_writer
+from bench.cpu import mux, write_cpu
+from bench.flush import flush_once, plain_once
+from bench.footage import FrameStream
+from bench.memory import memory_once
+from bench.rig import CONFIG, Rig, write_keys
+from bench.ring_append import CopiedDeque, PrerollRing, flusher, measure, pooled
+from bench.start import import_times, start_once
+from evidence.storage import CardBehaviour
+
+FRAME_NS = 1_000_000_000 // 30
+
+
+@pytest.fixture
+def stream(units: list[tuple[bytes, bool]]) -> FrameStream:
+    return FrameStream(units, FRAME_NS)
+
+
+def test_footage_has_a_keyframe_a_second(units: list[tuple[bytes, bool]]) -> None:
+    assert [number for number, (_, key) in enumerate(units) if key] == [0, 30]
+    assert len(units) == 60
+
+
+def test_a_press_is_followed_to_the_last_frame_before_it(tmp_path: Path, stream: FrameStream) -> None:
+    with Rig(tmp_path) as rig:
+        found = flush_once(rig, stream, window_s=2)
+        assert not list((tmp_path / "vault" / "clips").iterdir())
+    assert found.preevent_s >= 2
+    assert 0 < found.first_s <= found.durable_s
+    assert found.caught_up_s > 0
+    assert found.syncs >= 2 * (found.signatures - 1) > 0  # clip and journal for each line but line 0
+    assert found.preevent_bytes > 0
+
+
+def test_a_slow_card_is_paid_for_in_time(tmp_path: Path) -> None:
+    card = CardBehaviour(rate_bytes_per_s=1_000_000, stall_ns=0)
+    assert plain_once(tmp_path, [bytes(100_000)], card) <= 1_000_000
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_write_path_is_measured_over_every_frame(tmp_path: Path, stream: FrameStream) -> None:
+    with Rig(tmp_path) as rig:
+        assert write_cpu(rig, stream, 45) > 0
+        assert rig.counts.signatures >= 4  # line 0, two sync points and more, the last line
+        assert rig.counts.bytes > 45
+    assert mux(stream, 45, len) > 0
+
+
+def test_appends_are_timed_beside_the_real_writer(tmp_path: Path, units: list[tuple[bytes, bool]]) -> None:
+    with Rig(tmp_path) as rig:
+        found = measure(PrerollRing, 0.4, real_writer(rig), key=units[0][0], rate=60)
+    assert found.appends == len(found.returned_ms) == len(found.own_ms)
+    assert found.flushes >= 1
+    assert found.lock_ms == sorted(found.lock_ms)
+    assert pooled([found, found]).appends == 2 * found.appends
+
+
+def test_appends_are_timed_beside_a_peer(tmp_path: Path) -> None:
+    found = measure(CopiedDeque, 0.2, flusher(tmp_path / "plain", 1, 0.0))
+    assert found.flushes >= 1
+
+
+def test_the_first_frame_of_a_start_is_seen(tmp_path: Path, footage: Path) -> None:
+    write_keys(tmp_path)
+    text = CONFIG.replace('"synthetic"', f'"replay:{footage}"')
+    (tmp_path / "device.toml").write_text(text, encoding="utf-8")
+    found = start_once(tmp_path, import_time=True)
+    assert found["cpu_s"] > 0
+    assert found["wall_s"] > 0
+    assert "device.service" in found["modules"]
+    assert import_times(found["stderr"])["device"] > 0
+
+
+@pytest.mark.parametrize("kind", ["camera", "deque"])
+def test_memory_is_that_of_a_full_ring(tmp_path: Path, footage: Path, kind: str) -> None:
+    write_keys(tmp_path)
+    found = memory_once(tmp_path, footage, kind, 2.0)
+    assert 0 < found["held"] < found["rss"] <= found["peak"]
