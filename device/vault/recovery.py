@@ -162,8 +162,7 @@ class VaultRecovery:
         except EvidenceError as error:
             self._note(tampered=(*self.report.tampered, name))
             self._alarm(name, "tampered", str(error))
-        finally:
-            self._note(waiting=tuple(waiting for waiting in self.report.waiting if waiting != name))
+        self._note(waiting=tuple(waiting for waiting in self.report.waiting if waiting != name))
 
     def _note_start(self, directory: Path) -> None:
         """See whether another clip has the same place in the numbering."""
@@ -231,11 +230,11 @@ class VaultRecovery:
         worked_s = (self._now_ns() - self._worked_since_ns) / 1e9
         self._owed_s += size / _BUSY_BYTES_PER_S if load.recording else worked_s
         self._worked_since_ns = self._now_ns()
-        if self._owed_s < _SHORTEST_REST_S and not self._stop.is_set():
-            return
-        if self._stop.wait(min(self._owed_s, _LONGEST_REST_S)):
+        if self._owed_s >= _SHORTEST_REST_S:
+            self._stop.wait(min(self._owed_s, _LONGEST_REST_S))
+            self._owed_s = 0.0
+        if self._stop.is_set():
             raise _StoppedError
-        self._owed_s = 0.0
         while load.recording and not load.caught_up:
             if self._stop.wait(_WAIT_S):
                 raise _StoppedError

@@ -14,7 +14,7 @@ from device.vault.layout import format_vault, open_layout
 from device.vault.vault import ClaimedClip, ClipPlace, Vault
 from evidence.age import parse_recipient
 from evidence.clipwriter import ClipWriter, WriterLimits
-from evidence.clock import ClockSource
+from evidence.clock import ClockSource, format_utc
 from evidence.documents import (
     AudioFacts,
     ClipEnd,
@@ -87,17 +87,19 @@ class SimpleMedia:
         """Every byte has been passed on."""
 
 
-def frames(count: int = FRAMES) -> Iterable[EncodedFrame]:
-    for number in range(count):
+def frames() -> Iterable[EncodedFrame]:
+    for number in range(FRAMES):
         pts_ns = FIRST_PTS_NS + number * FRAME_NS
         yield EncodedFrame(
             Track.VIDEO, bytes([number % 256]) * FRAME_BYTES, pts_ns, pts_ns, FRAME_NS, number == 0
         )
 
 
-def start_facts(place: ClipPlace, recipient: str, log: LogHead | None = None) -> ClipStart:
+def start_facts(
+    place: ClipPlace, recipient: str, log: LogHead | None = None, utc_ns: int | None = None
+) -> ClipStart:
     return ClipStart(
-        clip=clip_name(place.device, place.number, None),
+        clip=clip_name(place.device, place.number, utc_ns),
         device=place.device,
         epoch=place.epoch,
         generation=place.generation,
@@ -109,7 +111,7 @@ def start_facts(place: ClipPlace, recipient: str, log: LogHead | None = None) ->
         first_pts_ns=FIRST_PTS_NS,
         boot=BOOT,
         monotonic_ns=FIRST_PTS_NS,
-        utc=None,
+        utc=None if utc_ns is None else format_utc(utc_ns),
         clock=Clock(source=ClockSource.NONE, error_ns=None, set_ns=None),
         config=ConfigRef(version=0, sha256="0" * 64),
         recipients=(recipient,),
@@ -133,7 +135,7 @@ class Camera:
             root.mkdir(parents=True, exist_ok=True)
             format_vault(root, DEVICE)
 
-    def record(self, *, seal: bool = True, count: int = FRAMES, log: LogHead | None = None) -> Path:
+    def record(self, *, seal: bool = True, log: LogHead | None = None, utc_ns: int | None = None) -> Path:
         """Make one clip from the claim to the seal."""
         layout = open_layout(self.root, DEVICE)
         try:
@@ -142,12 +144,12 @@ class Camera:
             starts: list[ClipStart] = []
 
             def line0(place: ClipPlace) -> tuple[str, bytes]:
-                starts.append(start_facts(place, self.recipient, log))
+                starts.append(start_facts(place, self.recipient, log, utc_ns))
                 return starts[-1].clip, journal.line(starts[-1])
 
             claimed = vault.claim(line0)
             summary = JournalSummary(starts[-1], journal.previous)
-            end = self._write(claimed, journal, summary, count)
+            end = self._write(claimed, journal, summary)
             if seal:
                 present = BytesPresent(journal=journal.figures, ciphertext=end.ciphertext, header=end.header)
                 seal_clip(claimed.directory, build_manifest(summary, present), self.signer)
@@ -155,9 +157,7 @@ class Camera:
         finally:
             layout.close()
 
-    def _write(
-        self, claimed: ClaimedClip, journal: JournalBuilder, summary: JournalSummary, count: int
-    ) -> ClipEnd:
+    def _write(self, claimed: ClaimedClip, journal: JournalBuilder, summary: JournalSummary) -> ClipEnd:
         writer = ClipWriter(
             journal=journal,
             journal_file=claimed.journal,
@@ -169,7 +169,7 @@ class Camera:
             limits=WriterLimits(flush_bytes=100_000),
         )
         now_ns = FIRST_PTS_NS
-        for frame in frames(count):
+        for frame in frames():
             writer.write(frame)
             now_ns += FRAME_NS
             writer.sync_if_due(now_ns, live=False)

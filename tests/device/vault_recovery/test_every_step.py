@@ -147,7 +147,7 @@ def test_every_step_of_recovery_is_hit(make_camera: MakeCamera, keys: Path) -> N
     for kind in ("planted", "empty", "long"):
         shutil.rmtree(source.root)
         source = make_camera("source")
-        with Death(9 if kind == "empty" else 20):
+        with Death(9 if kind == "empty" else 16):
             source.record()
         (clip,) = (source.root / "clips").iterdir()
         if kind == "planted":
