@@ -4,9 +4,11 @@ The order is the order of what a press needs: from the moment the button's line 
 from the first keyframe there is something to record.
 """
 
+import gc
 import logging
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,9 @@ __all__ = ["DeviceService", "ServiceParts", "gpio_factory"]
 
 _log = logging.getLogger(__name__)
 _MIB = 1024 * 1024
+_SWITCH_S = 0.001
+"""How long a thread may keep the interpreter while another waits for it. At CPython's 5 ms a writer that
+flushes holds the encoder's thread up for several turns of that (`python -m bench --only append`)."""
 
 
 class ServiceParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +73,9 @@ class DeviceService:
     def __init__(self, config: DeviceConfig, directory: Path, parts: ServiceParts | None = None) -> None:
         self.config = config
         self._parts = parts or ServiceParts()
-        self._closing: list[Callable[[], None]] = []
+        switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        self._closing: list[Callable[[], None]] = [lambda: sys.setswitchinterval(switch_s)]
         policy = load_policy(config, directory)
         try:
             self._build(policy, directory)
@@ -85,9 +92,11 @@ class DeviceService:
             urgent=True,
         )
         self.recovery.start(powered_on)
+        gc.freeze()  # what is loaded stays; to look through it all would stop every thread for 20 ms and more
         try:
             self.recorder.run()
         finally:
+            gc.unfreeze()
             self._close()
 
     def stop(self, reason: str) -> None:

@@ -1,5 +1,7 @@
 """The benches measure what they say: structure and counts, never speed."""
 
+import gc
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ from bench.memory import memory_once
 from bench.rig import CONFIG, Rig, write_keys
 from bench.ring_append import CopiedDeque, PrerollRing, flusher, measure, pooled
 from bench.start import import_times, start_once
+from device.config import parse_config
+from device.controls.bench_board import BenchBoard
+from device.service import DeviceService, ServiceParts
 from evidence.storage import CardBehaviour
 
 FRAME_NS = 1_000_000_000 // 30
@@ -82,3 +87,17 @@ def test_memory_is_that_of_a_full_ring(tmp_path: Path, footage: Path, kind: str)
     write_keys(tmp_path)
     found = memory_once(tmp_path, footage, kind, 2.0)
     assert 0 < found["held"] < found["rss"] <= found["peak"]
+
+
+def test_the_camera_runs_with_what_the_bench_found_best(tmp_path: Path) -> None:
+    write_keys(tmp_path)
+    before_s = sys.getswitchinterval()
+    config = parse_config(CONFIG.replace('"synthetic"', '"synthetic"\nwidth = 320\nheight = 180'), "bench")
+    board = BenchBoard(config.controls)
+    service = DeviceService(config, tmp_path, ServiceParts(factory=board.factory))
+    assert sys.getswitchinterval() == pytest.approx(0.001)
+    service.stop("measured")
+    service.run()
+    board.close()
+    assert sys.getswitchinterval() == before_s
+    assert gc.get_freeze_count() == 0
