@@ -134,7 +134,15 @@ def _make_clip(place: Path, signer: SoftwareSigner, recipient: str, mebibytes: i
     return directory
 
 
-def _point(template: PointT, builder: JournalBuilder, ciphertext: int, plaintext: int, interval: str) -> PointT:
+def _point(
+    template: PointT,
+    builder: JournalBuilder,
+    *,
+    ciphertext_bytes: int,
+    plaintext_bytes: int,
+    interval: str,
+    **fields: object,
+) -> PointT:
     line = builder.next_line
     return msgspec.structs.replace(
         template,
