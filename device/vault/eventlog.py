@@ -181,19 +181,18 @@ class EventLog:
         try:
             segments = log_segments(self._layout.log)
             sizes = [-(-segment.path.stat().st_size // _BLOCK_BYTES) * _BLOCK_BYTES for segment in segments]
-            total = sum(sizes)
+            left = sum(sizes)
             cut: _Cut | None = None
-            for count, size in enumerate(sizes[:-1], start=1):
-                if total <= self._bounds.docked_limit_bytes:
-                    break
+            for count in range(1, len(segments)):
                 following = first_entry(segments[count], self._signer.public_key)
-                total -= size
                 if following is None or following.line.previous is None:
                     continue  # it says nothing of what went before: it goes together with its neighbours
                 last = LogHead(index=following.line.index - 1, sha256=following.line.previous)
-                if total + size <= self._bounds.limit_bytes and last.index > self.docked_index:
+                docked = last.index <= self.docked_index
+                if left <= (self._bounds.docked_limit_bytes if docked else self._bounds.limit_bytes):
                     break
                 cut = _Cut(tuple(segments[:count]), last)
+                left = sum(sizes[count:])
         except OSError as error:
             raise StorageError("cannot look at the event log", error) from error
         return cut
