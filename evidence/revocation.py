@@ -33,6 +33,15 @@ __all__ = [
 _LIMIT_BYTES = 16 * 1024 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PEM_START = b"-----BEGIN"
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises when it opens parts of a list that it had not looked into before."""
 
 
 class RevocationError(EvidenceError):
@@ -118,12 +127,10 @@ def load_crl(path: Path) -> x509.CertificateRevocationList:
     try:
         pem = data.startswith(_PEM_START)
         crl = x509.load_pem_x509_crl(data) if pem else x509.load_der_x509_crl(data)
-        extensions = (*crl.extensions, *(each for entry in crl for each in entry.extensions))
-        numbered = any(isinstance(each.value, x509.CRLNumber) for each in crl.extensions)
-        good_hash = isinstance(crl.signature_hash_algorithm, hashes.SHA256)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        usable = _is_usable(crl)
+    except _MALFORMED as error:
         raise RevocationError(f"unusable revocation list {path}", expected="an X.509 CRL") from error
-    if any(each.critical for each in extensions) or not numbered or not good_hash:
+    if not usable:
         raise RevocationError(
             f"unusable revocation list {path}",
             expected="a whole list with a number, SHA-256, no critical extension",
@@ -154,6 +161,20 @@ def utc_ns_of(moment: datetime) -> int:
 def shown(name: x509.Name) -> str:
     """Write a name so that it harms no terminal."""
     return ascii(name.rfc4514_string()[:80])[1:-1]
+
+
+def _is_usable(crl: x509.CertificateRevocationList) -> bool:
+    """Look into every part that is used later, so that a malformed one raises here; see `load_crl`."""
+    shown(crl.issuer)
+    utc_ns_of(crl.last_update_utc)
+    for entry in crl:
+        utc_ns_of(entry.revocation_date_utc)
+    extensions = (*crl.extensions, *(each for entry in crl for each in entry.extensions))
+    return (
+        not any(each.critical for each in extensions)
+        and any(isinstance(each.value, x509.CRLNumber) for each in crl.extensions)
+        and isinstance(crl.signature_hash_algorithm, hashes.SHA256)
+    )
 
 
 def _number(crl: x509.CertificateRevocationList) -> int:
