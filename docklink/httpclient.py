@@ -1,0 +1,200 @@
+"""HTTP/1.1 on a stream, the dock's side: calls built from the table, answers held against it.
+
+Every answer is bounded in bytes and in time; a camera that sends more, slower or something else ends the
+session and nothing more.
+"""
+
+import http
+import time
+from collections.abc import Iterator, Mapping
+
+import h11
+import msgspec
+
+from docklink.api import Route, target_of
+from docklink.errors import LinkError, LinkTimeoutError, ProtocolError, StreamClosedError
+from docklink.limits import HEAD_LIMIT_BYTES, Timeouts
+from docklink.messages import Problem, decode_message, encode_message
+from docklink.ranges import content_range, entity_tag
+from docklink.streams import ByteStream
+
+__all__ = ["AnswerError", "Download", "HttpClient"]
+
+_READ_BYTES = 256 * 1024
+_PROBLEM_LIMIT_BYTES = 64 * 1024
+_LATER = frozenset((409, 500, 503))
+_SLOWEST_BYTES_PER_S = 256
+_WINDOW_S = 30.0
+
+
+class AnswerError(LinkError):
+    """The camera did not grant a request; the session goes on. `retriable`: later it may."""
+
+    def __init__(self, route: Route, problem: Problem) -> None:
+        super().__init__(
+            f"the camera refuses {route.method} {route.template}",
+            expected=str(route.answer_status),
+            found=f"{problem.status} ({ascii(problem.detail[:200])[1:-1]})",
+        )
+        self.status = problem.status
+        self.problem = problem
+        self.retriable = problem.status in _LATER
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """Status and fields, names in lower case."""
+
+    status: int
+    fields: Mapping[str, str]
+
+
+class Download:
+    """A part of a file on its way: `total_bytes` is the size of the whole; iterate to read it, once."""
+
+    def __init__(self, start: int, stop: int, total_bytes: int, chunks: Iterator[bytes]) -> None:
+        self.start = start
+        self.stop = stop
+        self.total_bytes = total_bytes
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+
+class HttpClient:
+    """One connection, one request at a time. After any error but `AnswerError` it is of no further use."""
+
+    def __init__(self, stream: ByteStream, timeouts: Timeouts) -> None:
+        self._stream = stream
+        self._timeouts = timeouts
+        self._http = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
+
+    def call(
+        self, route: Route, parameters: Mapping[str, str], body: msgspec.Struct | None = None
+    ) -> tuple[int, bytes]:
+        """Make a request and return status and body of the answer that grants it.
+
+        Raises:
+            AnswerError: it was not granted.
+            LinkError: the session has failed.
+        """
+        answer = self._ask(route, parameters, body, {})
+        data = self._read_whole(route.answer_limit_bytes)
+        return answer.status, data
+
+    def download(
+        self, route: Route, parameters: Mapping[str, str], *, start: int, stop: int | None, sha256: str
+    ) -> Download:
+        """Fetch a file with that digest, from `start` up to, and without, `stop`.
+
+        Raises:
+            AnswerError: it was not granted; 416 if it has no byte there.
+            ProtocolError: the camera has another file, or answers with another part.
+            LinkError: the session has failed.
+        """
+        tag = entity_tag(sha256)
+        fields = {"If-Range": tag}
+        whole = start == 0 and stop is None
+        if not whole:
+            fields["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        answer = self._ask(route, parameters, None, fields)
+        length = answer.fields.get("content-length", "")
+        if answer.fields.get("etag") != tag or not length.isdecimal():
+            raise ProtocolError("the camera has another file", expected=f"{tag} and its length")
+        place = (0, int(length), int(length))
+        if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
+            place = content_range(answer.fields.get("content-range", "")) or place
+        first, end, total_bytes = place
+        fits = first == start and end == min(total_bytes, total_bytes if stop is None else stop)
+        if not fits or end - first != int(length):
+            raise ProtocolError("the camera sends another part of the file", expected=f"from byte {start} on")
+        return Download(first, end, total_bytes, self._chunks())
+
+    def _ask(
+        self,
+        route: Route,
+        parameters: Mapping[str, str],
+        body: msgspec.Struct | None,
+        fields: Mapping[str, str],
+    ) -> _Answer:
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        if self._http.our_state is not h11.IDLE:
+            raise StreamClosedError("the camera has ended the session")
+        data = b"" if body is None else encode_message(body)
+        headers = [("Host", "camera"), *fields.items()]
+        if body is not None:
+            headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+        target = target_of(route, parameters)
+        self._send(h11.Request(method=route.method, target=target, headers=headers))
+        if data:
+            self._send(h11.Data(data=data))
+        self._send(h11.EndOfMessage())
+        return self._judge(route, self._read_head())
+
+    def _judge(self, route: Route, answer: _Answer) -> _Answer:
+        if answer.status not in route.statuses:
+            raise ProtocolError(
+                f"an answer to {route.name} that the table does not know", found=str(answer.status)
+            )
+        if answer.status < http.HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        data = self._read_whole(_PROBLEM_LIMIT_BYTES)
+        try:
+            problem = decode_message(data, Problem) if data else Problem(answer.status, "", "no reason given")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ProtocolError("a refusal that cannot be read", found=str(answer.status)) from error
+        raise AnswerError(route, msgspec.structs.replace(problem, status=answer.status))
+
+    def _read_head(self) -> _Answer:
+        deadline = time.monotonic() + self._timeouts.answer_s
+        while True:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                self._receive(deadline - time.monotonic())
+            elif isinstance(event, h11.Response):
+                fields = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
+                return _Answer(event.status_code, fields)
+            elif not isinstance(event, h11.InformationalResponse):
+                raise StreamClosedError("the camera closed instead of an answer")
+
+    def _read_whole(self, limit_bytes: int) -> bytes:
+        parts = bytearray()
+        for chunk in self._chunks():
+            parts += chunk
+            if len(parts) > limit_bytes:
+                raise ProtocolError("the answer is too large", expected=f"at most {limit_bytes} bytes")
+        return bytes(parts)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """Yield a body; a trickle is given up as a standstill is."""
+        window_end, got = time.monotonic() + _WINDOW_S, 0
+        while True:
+            event = self._next_event()
+            if event is h11.NEED_DATA:
+                self._receive(self._timeouts.progress_s)
+                if time.monotonic() > window_end:
+                    if got < _SLOWEST_BYTES_PER_S * _WINDOW_S:
+                        raise LinkTimeoutError("the camera sends too slowly", found=f"{got} bytes in 30 s")
+                    window_end, got = time.monotonic() + _WINDOW_S, 0
+            elif isinstance(event, h11.Data):
+                got += len(event.data)
+                yield event.data
+            elif isinstance(event, h11.EndOfMessage):
+                return
+            else:
+                raise StreamClosedError("the camera closed in the middle of an answer")
+
+    def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        try:
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise ProtocolError("the camera does not speak HTTP/1.1", found=str(error)) from error
+
+    def _receive(self, timeout_s: float) -> None:
+        data = self._stream.read(_READ_BYTES, max(0.0, timeout_s))
+        self._http.receive_data(data)  # type: ignore[arg-type]  # it appends to a buffer: a bytearray does, uncopied
+
+    def _send(self, event: h11.Event) -> None:
+        for data in self._http.send_with_data_passthrough(event) or ():
+            self._stream.write(data, self._timeouts.progress_s)

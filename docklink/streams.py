@@ -1,0 +1,209 @@
+"""Byte streams: what a session runs on, whether TCP, a serial line, or TLS on one of them.
+
+Everything above reads and writes through `ByteStream`. Each wait has a limit; `close` from another thread ends
+it at once.
+"""
+
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from typing import Protocol
+
+from docklink.errors import LinkTimeoutError, StreamClosedError, StreamError
+
+__all__ = ["ByteStream", "FdStream", "TcpStream", "connect_tcp", "stream_pair"]
+
+_GONE = frozenset((errno.EIO, errno.ENXIO, errno.ENODEV, errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT))
+_KEEPALIVE_IDLE_S = 5
+_KEEPALIVE_INTERVAL_S = 2
+_KEEPALIVE_COUNT = 3
+_USER_TIMEOUT_MS = 10_000
+
+
+class ByteStream(Protocol):
+    """Bytes in order, both ways; one reader and one writer at a time, `close` from anywhere."""
+
+    def read(self, limit: int, timeout_s: float) -> bytes | bytearray:
+        """Read 1 to `limit` bytes, waiting at most `timeout_s`; empty at the orderly end.
+
+        Raises:
+            LinkTimeoutError: nothing came.
+            StreamClosedError: closed at this end, before or meanwhile.
+            StreamError: the port or connection failed.
+        """
+
+    def write(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
+        """Write all of `data`; what the other end has taken is not known.
+
+        Raises:
+            LinkTimeoutError: no byte went out for `timeout_s`.
+            StreamClosedError: closed at this end, or by the other.
+            StreamError: the port or connection failed.
+        """
+
+    def close(self) -> None:
+        """Give the port up and wake whoever waits in `read` or `write`; more than once does no harm."""
+
+
+class FdStream:
+    """A stream on a non-blocking file descriptor, which it owns: sockets, serial ports, pseudo-terminals."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.name = name
+        self._fd = fd
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+        self._released = False
+        os.set_blocking(fd, False)
+
+    def read(self, limit: int, timeout_s: float) -> bytes:
+        """Read 1 to `limit` bytes; see `ByteStream`."""
+        self._enter()
+        try:
+            deadline = time.monotonic() + timeout_s
+            while True:
+                try:
+                    return self._gather(limit)
+                except BlockingIOError:
+                    self._wait(select.POLLIN, deadline, "read")
+        finally:
+            self._leave()
+
+    def write(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
+        """Write all of `data`; see `ByteStream`."""
+        self._enter()
+        try:
+            rest = memoryview(data)
+            deadline = time.monotonic() + timeout_s
+            while rest:
+                try:
+                    written = os.write(self._fd, rest)
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, deadline, "write")
+                    continue
+                except OSError as error:
+                    raise self._failed("write", error) from error
+                rest = rest[written:]
+                deadline = time.monotonic() + timeout_s
+        finally:
+            self._leave()
+
+    def close(self) -> None:
+        """Close; see `ByteStream`. The descriptor goes when the last call that uses it has left."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            os.eventfd_write(self._wake_fd, 1)
+            if self._users == 0:
+                self._release()
+
+    def _gather(self, limit: int) -> bytes:
+        """Read what is there; a terminal hands out 4 KiB a call, so go on while there is more."""
+        data = self._read_some(limit)
+        if not data or len(data) == limit:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < limit:
+            try:
+                data = self._read_some(limit - got)
+            except (BlockingIOError, StreamError):
+                break  # the next call meets the failure again, after what came before it
+            if not data:
+                break
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def _read_some(self, limit: int) -> bytes:
+        try:
+            return os.read(self._fd, limit)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise self._failed("read", error) from error
+
+    def _wait(self, events: int, deadline: float, what: str) -> None:
+        poller = select.poll()
+        poller.register(self._fd, events)
+        poller.register(self._wake_fd, select.POLLIN)
+        ready = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if self._closed:
+            raise StreamClosedError(f"{self.name} was closed")
+        if not ready:
+            raise LinkTimeoutError(f"{self.name}: nothing to {what} in time")
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise StreamClosedError(f"{self.name} is closed")
+            self._users += 1
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._closed and self._users == 0:
+                self._release()
+
+    def _release(self) -> None:
+        if self._released:
+            return
+        self._released = True
+        os.close(self._wake_fd)
+        self._close_device()
+
+    def _close_device(self) -> None:
+        os.close(self._fd)
+
+    def _failed(self, what: str, error: OSError) -> StreamError:
+        kind = StreamClosedError if error.errno in _GONE else StreamError
+        return kind(f"cannot {what} {self.name}", found=error.strerror or type(error).__name__)
+
+
+class TcpStream(FdStream):
+    """A connected TCP (or Unix) socket; a peer that vanished without a word is noticed in about ten seconds."""
+
+    def __init__(self, connection: socket.socket, name: str) -> None:
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            _tune(connection)
+        self._connection = connection
+        super().__init__(connection.fileno(), name)
+
+    def _close_device(self) -> None:
+        self._connection.close()
+
+
+def connect_tcp(host: str, port: int, timeout_s: float) -> TcpStream:
+    """Connect to a camera.
+
+    Raises:
+        StreamError: nobody answers there, or not in time.
+    """
+    try:
+        connection = socket.create_connection((host, port), timeout_s)
+    except OSError as error:
+        raise StreamError(
+            f"no connection to {host} port {port}", found=error.strerror or type(error).__name__
+        ) from error
+    return TcpStream(connection, f"{host}:{port}")
+
+
+def stream_pair() -> tuple[TcpStream, TcpStream]:
+    """Return two connected streams of this process."""
+    left, right = socket.socketpair()
+    return TcpStream(left, "left end"), TcpStream(right, "right end")
+
+
+def _tune(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_INTERVAL_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
