@@ -1,6 +1,7 @@
 """A whole camera in a test: real firmware, mock pins, real files; and what is in its clips, read back."""
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -380,3 +381,51 @@ def run_preroll(preroll: str) -> Callable[..., "subprocess.CompletedProcess[str]
         return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
     return run
+
+
+class Demo(msgspec.Struct):
+    """A demo on its way, and where it puts things."""
+
+    process: "subprocess.Popen[str]"
+    place: Path
+
+
+Demos = Callable[[str], Demo]
+_FOOTAGE = {
+    "bikes.mp4": "30",
+    "bigbuckbunny.mp4": "3",
+    "carphone_distorted.mp4": "3",
+    "carphone_pristine.mp4": "3",
+}
+"""Which videos are replayed, with how many seconds before the press."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def demos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
+    """The demos that the selected tests ask for, all started at once: they take as long as the footage does."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "preroll" / "footage"
+    asked = " ".join(item.nodeid for item in request.session.items)
+    runs: dict[str, Demo] = {}
+    for name, seconds in _FOOTAGE.items():
+        if name in asked and (cache / name).exists():
+            place = tmp_path_factory.mktemp(name.partition(".")[0])
+            command = [
+                request.getfixturevalue("preroll"),
+                "demo",
+                "--json",
+                "--camera",
+                f"replay:{cache / name}",
+            ]
+            command += ["--preroll", seconds, "--seconds", "4", "--dir", str(place)]
+            pipe = subprocess.PIPE
+            runs[name] = Demo(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True), place)
+
+    def get(name: str) -> Demo:
+        if name not in runs:
+            pytest.skip(f"{name} is not there: run scripts/fetch-footage")
+        return runs[name]
+
+    yield get
+    for run in runs.values():
+        run.process.kill()
+        run.process.communicate()

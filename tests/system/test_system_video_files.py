@@ -2,64 +2,21 @@
 
 import itertools
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Demos
 
 NS_PER_S = 1_000_000_000
 LONG = "bikes.mp4"
 SHORT = ("bigbuckbunny.mp4", "carphone_distorted.mp4", "carphone_pristine.mp4")
 REORDERED = 3  # frames that a picture may be shown after the one decoded next to it
-
-
-class Run(msgspec.Struct):
-    """A demo on its way, and where it puts things."""
-
-    process: "subprocess.Popen[str]"
-    place: Path
-
-
-def footage(name: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    path = cache / "preroll" / "footage" / name
-    if not path.exists():
-        pytest.skip(f"{name} is not there: run scripts/fetch-footage")
-    return path
-
-
-@pytest.fixture(scope="module")
-def demos(
-    tmp_path_factory: pytest.TempPathFactory, preroll: str, request: pytest.FixtureRequest
-) -> Iterator[Callable[[str], Run]]:
-    """The demos that are wanted, all started at once: they take as long as the footage does."""
-    runs: dict[str, Run] = {}
-    asked = " ".join(item.nodeid for item in request.session.items)
-    for name in (LONG, *SHORT):
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-        if name in asked and (cache / "preroll" / "footage" / name).exists():
-            seconds = "30" if name == LONG else "3"
-            place = tmp_path_factory.mktemp(name.partition(".")[0])
-            command = [preroll, "demo", "--json", "--camera", f"replay:{footage(name)}"]
-            command += ["--preroll", seconds, "--seconds", "4", "--dir", str(place)]
-            runs[name] = Run(
-                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), place
-            )
-
-    def get(name: str) -> Run:
-        footage(name)
-        return runs[name]
-
-    yield get
-    for run in runs.values():
-        run.process.kill()
-        run.process.communicate()
 
 
 def probed(path: Path) -> dict[str, Any]:
@@ -79,7 +36,7 @@ def probed(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*SHORT, LONG])
-def test_the_clip_of_real_footage_is_whole(name: str, demos: Callable[[str], Run], tmp_path: Path) -> None:
+def test_the_clip_of_real_footage_is_whole(name: str, demos: "Demos", tmp_path: Path) -> None:
     run = demos(name)
     age = shutil.which("age")
     if age is None:
@@ -134,7 +91,7 @@ def _judge_span(
     assert length_s <= to_stop_s + (REORDERED + 1) * frame  # and no more than what was decoded with it
 
 
-def test_thirty_seconds_were_asked_for(demos: Callable[[str], Run]) -> None:
+def test_thirty_seconds_were_asked_for(demos: "Demos") -> None:
     run = demos(LONG)
     assert run.process.wait(timeout=300) == 0
     (clip,) = (run.place / "vault" / "clips").iterdir()
