@@ -263,10 +263,10 @@ class Recorder:
         self._show()
 
     def _take_battery(self, level: BatteryLevel, now_ns: int) -> None:
-        was_critical = self._battery is not None and self._battery.critical
-        self._battery = level
-        if level.critical and not was_critical:
-            self._log.post("battery", now_ns, {"state": "critical", "percent": level.percent}, urgent=True)
+        was, self._battery = _battery_state(self._battery), level
+        state = _battery_state(level)
+        if state != was:  # at once: recovery calls a cut-off clip `power_loss` only if this is on storage
+            self._log.post("battery", now_ns, {"state": state, "percent": level.percent}, urgent=True)
         if level.critical:
             self._condition(Event.BATTERY_CRITICAL, now_ns)
         self._show()
@@ -375,3 +375,10 @@ class Recorder:
         snapshot = self._snapshot()
         with self._status_lock:
             self._status = snapshot
+
+
+def _battery_state(level: BatteryLevel | None) -> str:
+    """Name a level as the event log does; without a gauge nothing is ever logged."""
+    if level is None or not (level.low or level.critical):
+        return "ok"
+    return "critical" if level.critical else "low"
