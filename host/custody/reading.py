@@ -1,0 +1,154 @@
+"""Reading and verifying a custody log: each entry in its one form, each naming the one before."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from evidence.documents import Checkpoint, CustodyHead, decode
+from evidence.errors import EvidenceError
+from evidence.paths import verify_signed
+from evidence.roles import Role
+from evidence.storage import StorageError
+from host.custody.entries import ENTRY_LIMIT_BYTES, CustodyEntry, CustodyError, CustodyTamperedError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+__all__ = ["CustodyReader", "CustodyReport", "ReadEntry", "read_checkpoint", "verify_custody"]
+
+_READ_BYTES = 256 * 1024
+
+
+class ReadEntry(msgspec.Struct, frozen=True):
+    """A good entry, its digest, and where its line lies."""
+
+    entry: CustodyEntry
+    sha256: str
+    start: int
+    end: int
+
+
+class CustodyReader:
+    """Yields the entries of a log, each held against the one before; holds one line in memory.
+
+    From the end of the iteration on, `torn` holds what follows the last newline, or a final run of zero bytes:
+    the mark of a power cut. Every other defect raises.
+    """
+
+    def __init__(self, stream: BinaryIO, store: str | None = None) -> None:
+        """Read from the start of a log; of this store, if one is given."""
+        self._stream = stream
+        self._store = store
+        self.head: CustodyHead | None = None
+        self.size_bytes = 0
+        self.torn = b""
+
+    def __iter__(self) -> Iterator[ReadEntry]:
+        """Yield entries.
+
+        Raises:
+            CustodyTamperedError: at the first that is not good.
+        """
+        for line in self._lines():
+            entry = self._checked(line)
+            digest = hashlib.sha256(line).hexdigest()
+            self.head = CustodyHead(entries=entry.index, head=digest)
+            self._store = entry.store
+            start = self.size_bytes
+            self.size_bytes += len(line)
+            yield ReadEntry(entry, digest, start, self.size_bytes)
+
+    def _lines(self) -> Iterator[bytes]:
+        pending = b""
+        while chunk := self._stream.read(_READ_BYTES):
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+            if len(pending) > ENTRY_LIMIT_BYTES and pending.strip(b"\0"):
+                raise CustodyTamperedError(self._next, f"longer than {ENTRY_LIMIT_BYTES} bytes")
+            if len(pending) > ENTRY_LIMIT_BYTES:
+                pending = pending[: ENTRY_LIMIT_BYTES + 1]  # zeros: their number does not matter
+        self.torn = pending
+
+    @property
+    def _next(self) -> int:
+        return self.head.entries + 1 if self.head else 1
+
+    def _checked(self, line: bytes) -> CustodyEntry:
+        try:
+            entry = decode(line[:-1], CustodyEntry)
+        except EvidenceError as error:
+            raise CustodyTamperedError(self._next, str(error)) from error
+        checks = (
+            (entry.index != self._next, f"it says that it is entry {entry.index}"),
+            (entry.previous != (self.head.head if self.head else None), "it does not follow the one before"),
+            (self._store not in (None, entry.store), f"it is of the store {entry.store}"),
+        )
+        for defective, reason in checks:
+            if defective:
+                raise CustodyTamperedError(self._next, reason)
+        return entry
+
+
+class CustodyReport(msgspec.Struct, frozen=True):
+    """What a whole log came to; `checkpoints` counts those that it agrees with."""
+
+    head: CustodyHead | None
+    torn_bytes: int
+    checkpoints: int
+
+
+def verify_custody(
+    path: Path, store: str | None = None, checkpoints: Iterable[Checkpoint] = ()
+) -> CustodyReport:
+    """Verify a log from its first entry to its last, and hold it against checkpoints, wherever they were kept.
+
+    Memory grows with the checkpoints, not with the log.
+
+    Raises:
+        CustodyTamperedError: an entry is not good.
+        CustodyError: a checkpoint names an entry that is another one here, or is not here.
+        StorageError: the log cannot be read.
+    """
+    expected: dict[int, set[str]] = {}
+    for checkpoint in checkpoints:
+        expected.setdefault(checkpoint.entries, set()).add(checkpoint.head)
+    count = sum(len(heads) for heads in expected.values())
+    try:
+        with path.open("rb") as file:
+            reader = CustodyReader(file, store)
+            for read in reader:
+                wanted = expected.pop(read.entry.index, {read.sha256})
+                if wanted != {read.sha256}:
+                    raise CustodyError(
+                        f"the custody log is not the one of the checkpoint at entry {read.entry.index}",
+                        expected=min(wanted - {read.sha256}),
+                        found=read.sha256,
+                    )
+    except OSError as error:
+        raise StorageError("cannot read the custody log", error) from error
+    if expected:
+        raise CustodyError(
+            "the custody log ends before a checkpoint",
+            expected=f"entry {max(expected)}",
+            found=f"{reader.head.entries if reader.head else 0} entries",
+        )
+    return CustodyReport(head=reader.head, torn_bytes=len(reader.torn), checkpoints=count)
+
+
+def read_checkpoint(
+    document: bytes, cms: bytes, roots: "tuple[x509.Certificate, ...]", store: str | None = None
+) -> Checkpoint:
+    """Verify a signed checkpoint.
+
+    Raises:
+        EvidenceError: it is not good, or of another store.
+    """
+    verify_signed(document, cms, roots, Role.DOCK_RECEIPT, None)
+    checkpoint = decode(document, Checkpoint)
+    if store is not None and checkpoint.store != store:
+        raise CustodyError("the checkpoint is of another store", expected=store, found=checkpoint.store)
+    return checkpoint
