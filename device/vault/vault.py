@@ -181,8 +181,11 @@ class Vault:
         return 0, None
 
 
-def list_clips(root: Path) -> Iterator[ClipEntry]:
+def list_clips(root: Path, state_of: Callable[[str], str | None] = lambda _: None) -> Iterator[ClipEntry]:
     """List the clips of a vault (`clips/NAME`) or store (`clips/DEVICE/NAME`), by name.
+
+    `state_of` is what a running camera knows of a clip beyond what lies there: `recovering`, `tampered`
+    (`RecoveryReport.state_of`), or `None`; without it a clip is `sealed` or `unsealed`.
 
     Raises:
         VaultError: `root` is neither.
@@ -197,7 +200,8 @@ def list_clips(root: Path) -> Iterator[ClipEntry]:
         if directory.name.startswith(CLAIM_PREFIX):
             continue
         media = directory / "clip.mp4.age"
-        state = "sealed" if (directory / "manifest.json").is_file() else "unsealed"
+        lies = "sealed" if (directory / "manifest.json").is_file() else "unsealed"
+        state = state_of(directory.name) or lies
         yield ClipEntry(directory.name, directory, state, media.stat().st_size if media.is_file() else 0)
 
 

@@ -113,13 +113,17 @@ class Firmware:
     def press(self) -> float:
         """Press until a clip records; returns seconds from the edge to the first frames on storage."""
         self.wait(lambda: self.service.recorder.status.state is State.READY)
+        before = self.service.recorder.status.clip
         began = time.monotonic()
         self.board.press()
-        self.wait(lambda: self.service.recorder.status.frames > 0)
+        self.wait(lambda: self._records_after(before))
         took = time.monotonic() - began
         self.board.release()
-        assert self.service.recorder.status.state is State.RECORDING
         return took
+
+    def _records_after(self, before: str | None) -> bool:
+        status = self.service.recorder.status
+        return status.state is State.RECORDING and status.clip not in {before, None} and status.frames > 0
 
     def stop_clip(self) -> None:
         ended = self.service.recorder.status.clips_ended
@@ -127,6 +131,7 @@ class Firmware:
         self.board.press()
         self.wait(lambda: self.service.recorder.status.clips_ended > ended)
         self.board.release()
+        threading.Event().wait(0.3)
 
     def shut_down(self) -> None:
         self.service.stop("the test is over")
