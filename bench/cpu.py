@@ -6,7 +6,6 @@ import io
 import pstats
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from bench.footage import NS_PER_S, FrameStream
 from bench.report import Goal, Section, Table, spread
-from bench.rig import Rig
+from bench.rig import Rig, scratch
 from device.buffer.cursor import Cursor, Item
 from device.buffer.ring import Ring
 from device.recording.events import ClipProgress
@@ -147,7 +146,7 @@ def cpu_bench(
     count = _CLIP_S * round(NS_PER_S / frame_ns)
     size = sum(len(stream.frame(number, 0).data) for number in range(count))
     found: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Rig(Path(folder)) as rig:
+    with scratch() as folder, Rig(Path(folder)) as rig:
         source = _plain_file(Path(folder), stream, count)
         segments = Path(folder) / "segments"
         segments.mkdir()

@@ -2,7 +2,6 @@
 
 import os
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import msgspec
 
 from bench.footage import NS_PER_S, FrameStream
 from bench.report import Goal, Section, Table, spread
-from bench.rig import Rig
+from bench.rig import Rig, scratch
 from device.buffer.ring import Ring
 from device.recording.events import ClipEnded, ClipFailed, ClipProgress
 from evidence.documents.fields import Ended
@@ -155,7 +154,7 @@ def flush_bench(units: list[tuple[bytes, bool]], frame_ns: int, *, seconds: floa
     found: dict[str, list[Flush]] = {name: [] for name, _ in _CARDS}
     plain: dict[str, list[float]] = {name: [] for name, _ in _CARDS}
     payload = [stream.frame(number, 0).data for number in range(31 * round(NS_PER_S / frame_ns))]
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, Rig(Path(folder)) as rig:
+    with scratch() as folder, Rig(Path(folder)) as rig:
         for number in range(rounds):
             for name, card in _CARDS:
                 rig.card = card

@@ -1,6 +1,7 @@
 """The real writer on a bench: keys, a policy and a vault in a directory, files and signer that count."""
 
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from evidence.roles import Role
 from evidence.signer import Signer, load_signer
 from evidence.storage import AppendFile, CardBehaviour, PosixAppendFile, SlowCardFile
 
-__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "write_keys"]
+__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "scratch", "write_keys"]
 
 CAMERA_ID = "cam-bench"
 CONFIG = """\
@@ -40,6 +41,13 @@ recipients_file = "agency/identity/recipients.txt"
 window_s = 30.0
 """
 _NS_PER_MS = 1_000_000
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Make a directory on the disk that is to be measured: under `build/`, because `/tmp` may be memory."""
+    build = Path("build")
+    build.mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=build.resolve())
 
 
 def write_keys(directory: Path) -> None:
