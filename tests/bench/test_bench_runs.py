@@ -101,3 +101,16 @@ def test_the_camera_runs_with_what_the_bench_found_best(tmp_path: Path) -> None:
     board.close()
     assert sys.getswitchinterval() == before_s
     assert gc.get_freeze_count() == 0
+
+
+def test_no_more_than_4_mib_lies_between_two_sync_points(
+    tmp_path: Path, units: list[tuple[bytes, bool]]
+) -> None:
+    key = next(data for data, keyframe in units if keyframe)
+    slices = b"\x00\x00\x00\x01\x41" + bytes([0x55]) * 150_000
+    large = FrameStream([(key, True), *[(slices, False)] * 29], FRAME_NS)
+    with Rig(tmp_path) as rig:
+        found = flush_once(rig, large, window_s=3)
+    assert found.preevent_bytes > 12 * 1024 * 1024
+    assert found.largest_interval_bytes <= 4 * 1024 * 1024
+    assert found.signatures >= 4
