@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-__all__ = ["Account", "Fact", "Fork", "HeadFact", "Place", "Range", "account"]
+__all__ = ["Account", "Fact", "Fork", "HeadFact", "Place", "Range", "absent_generations", "account"]
 
 Range = tuple[int, int]
 """Numbers from the first to the last, both included."""
@@ -87,6 +87,18 @@ def account(facts: Iterable[Fact], heads: Iterable[HeadFact]) -> tuple[Account, 
         _account(place, by_place[place], heads_by_place[place])
         for place in sorted({*by_place, *heads_by_place})
     )
+
+
+def absent_generations(accounts: Iterable[Account]) -> dict[str, tuple[Range, ...]]:
+    """Return, for each device, the generations below the highest that nothing speaks of.
+
+    No defect: another store may have them. But a whole epoch that is gone shows nowhere else.
+    """
+    found: dict[str, list[int]] = defaultdict(list)
+    for each in accounts:
+        found[each.place.device].append(each.place.generation)
+    absent = {device: _between(sorted(set(held)), max(held)) for device, held in found.items()}
+    return {device: ranges for device, ranges in absent.items() if ranges}
 
 
 def _account(place: Place, facts: list[Fact], heads: list[HeadFact]) -> Account:

@@ -97,10 +97,12 @@ def _load(path: Path) -> x509.Certificate:
 
 
 def _issuer(certificate: x509.Certificate, agency: Path) -> tuple[str, Authority]:
-    """Load the authority of the agency that issued a certificate; the root's key only if it has to be."""
-    enrol = load_enrol(agency)
-    by_root = certificate.issuer == enrol.certificate.issuer
-    stem, authority = ("root", load_root(agency)) if by_root else ("enrol", enrol)
+    """Load the authority of the agency that issued a certificate: the root for enrol, enrol for all others.
+
+    Only the issuer's key has to be there: whoever revokes enrol may have lost its key, or have it nowhere near.
+    """
+    by_root = certificate.issuer in _subjects(agency / "root" / "root.pem")
+    stem, authority = ("root", load_root(agency)) if by_root else ("enrol", load_enrol(agency))
     try:
         certificate.verify_directly_issued_by(authority.certificate)
     except (InvalidSignature, ValueError) as error:
@@ -110,6 +112,11 @@ def _issuer(certificate: x509.Certificate, agency: Path) -> tuple[str, Authority
     if certificate == authority.certificate:
         raise IssueError("a root cannot be revoked", remedy="stop trusting it: make a new agency")
     return stem, authority
+
+
+def _subjects(path: Path) -> tuple[x509.Name, ...]:
+    """Name the certificates of a file; a root that is off line altogether has none here."""
+    return (_load(path).subject,) if path.exists() else ()
 
 
 def _earlier(path: Path, authority: Authority) -> tuple[dict[int, x509.RevokedCertificate], int]:

@@ -6,7 +6,7 @@ import msgspec
 
 from evidence.clock import format_utc
 from evidence.findings import Check, Finding, Outcome
-from evidence.numbering import Account, Range
+from evidence.numbering import Account, Range, absent_generations
 from evidence.revocation import Revocations
 from evidence.survey import ClipVerdict, Survey
 from preroll.exits import Exit
@@ -57,6 +57,8 @@ def report_lines(found: Survey, revocations: Revocations) -> Iterator[str]:
         yield f"{document.kind:<10} {place}: {_WORDS[document.finding]}; {document.detail}"
     for account in found.accounts:
         yield from _account_lines(account)
+    for device, absent in absent_generations(found.accounts).items():
+        yield f"{device}: nothing here of epoch {_shown(absent)}"
     yield from _revocation_lines(revocations)
     count = f"{len(found.clips)} clip{'' if len(found.clips) == 1 else 's'}"
     yield f"{count}: {_SUMMARY[found.finding]}"
@@ -81,6 +83,7 @@ def report_json(found: Survey, revocations: Revocations) -> str:
             for each in found.documents
         ],
         "numbering": [_account_row(account) for account in found.accounts],
+        "absent_generations": absent_generations(found.accounts),
     }
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 

@@ -142,6 +142,7 @@ class Camera:
         self.device = device
         self.recipient = agency.files.recipient
         self.number = 0
+        self.generation = 1
         self.previous_start: str | None = None
 
     def record(self, place: Path, *, frames: int = RATE, interrupted: bool = False) -> Path:
@@ -195,7 +196,7 @@ class Camera:
             clip=clip_name(self.device, self.number, BASE_UTC_NS + self.number * 60 * NS),
             device=self.device,
             epoch=EPOCH,
-            generation=1,
+            generation=self.generation,
             number=self.number,
             previous_start=self.previous_start,
             log=None,

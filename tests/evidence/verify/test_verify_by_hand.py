@@ -100,8 +100,6 @@ def test_the_page_tells_a_docks_signature_from_a_cameras(clip: Path, agency: "Ag
 
 @pytest.mark.parametrize("name", ["manifest.json", "clip.mp4.age", "journal.jsonl"])
 def test_the_page_shows_an_altered_file(name: str, clip: Path, agency: "Agency", tmp_path: Path) -> None:
-    compared = by_hand(clip, agency, tmp_path / "good")
-    assert all(found == expected for found, expected in compared)
     data = bytearray((clip / name).read_bytes())
     at = data.index(b'"frames":10') + 10 if name == "manifest.json" else len(data) // 2
     data[at] ^= 1

@@ -21,7 +21,7 @@ from preroll.verify.progress import Progress
 if TYPE_CHECKING:
     from tests.evidence.verify.conftest import Agency, Dock, Verify
 
-_PLACES = 12
+_PLACES = 10
 _fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -43,7 +43,8 @@ def test_flipped_bits_of_documents(full_store: Path, agency: "Agency", dock: "Do
     dock.store = "another-store"
     dock.receipt(second)
     stone = dock.bury(second, full_store / "tombstones" / "cam0042")
-    assert verify(full_store).status == 0
+    shutil.rmtree(sorted((full_store / "clips" / "cam0042").iterdir())[-1])
+    assert verify(full_store).status == 4  # and one clip less to verify each time
     documents = [
         *full_store.glob("disposals/*"),
         *full_store.glob("heads/*/*"),
@@ -57,7 +58,7 @@ def test_flipped_bits_of_documents(full_store: Path, agency: "Agency", dock: "Do
             path.write_bytes(data)
             assert verify(full_store).status == 3, path.name
         path.write_bytes(good)
-    assert verify(full_store).status == 0
+    assert verify(full_store).status == 4
 
 
 def test_flipped_bits_of_a_revocation_list(clip: Path, agency: "Agency", tmp_path: Path) -> None:

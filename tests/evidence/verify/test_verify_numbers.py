@@ -247,6 +247,13 @@ def test_a_clip_that_is_not_sealed_yet(full_store: Path, verify: "Verify") -> No
     assert (result.status, account(result.report)["unproven"]) == (5, [[4, 4]])
 
 
+def test_an_epoch_that_is_gone_altogether_is_said(store: Path, camera: "Camera", verify: "Verify") -> None:
+    camera.generation = 3
+    camera.record(store / "clips" / "cam0042")
+    result = verify(store)
+    assert (result.status, result.report["absent_generations"]) == (0, {"cam0042": [[1, 2]]})
+
+
 def test_several_devices_at_once(
     full_store: Path, agency: "Agency", make_camera: "type[Camera]", tmp_path: Path, verify: "Verify"
 ) -> None:

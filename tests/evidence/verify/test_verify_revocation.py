@@ -75,6 +75,7 @@ def test_a_receipt_of_a_revoked_dock_proves_no_time(
 
 
 def test_a_revoked_intermediate(clip: Path, own: "Agency", agency: "Agency", verify: "Verify") -> None:
+    (own.agency / "enrol" / "enrol.key").unlink()  # it may be just what was stolen
     assert revoke(own, own.agency / "enrol" / "enrol.pem").exit_code == 0
     assert not (own.agency / "crl" / "enrol.crl").exists()
     assert verify(clip, "--crl", own.agency / "crl" / "root.crl").status == 5
