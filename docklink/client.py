@@ -154,7 +154,7 @@ class DockClient:
 
     def fetch(
         self, clip: str, name: str, *, sha256: str, start: int = 0, stop: int | None = None
-    ) -> Iterator[bytes]:
+    ) -> Iterator[bytes | bytearray]:
         """Yield a file's bytes from `start` to `stop` or its end, in requests of a size that the line bears.
 
         What was yielded before an error is good as far as TLS can tell: resume after it. Read to the end, or

@@ -20,7 +20,7 @@ from docklink.streams import ByteStream
 
 __all__ = ["AnswerError", "Download", "HttpClient"]
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 512 * 1024
 _PROBLEM_LIMIT_BYTES = 64 * 1024
 _LATER = frozenset((409, 500, 503))
 _SLOWEST_BYTES_PER_S = 256
@@ -51,14 +51,29 @@ class _Answer(msgspec.Struct, frozen=True):
 class Download:
     """A part of a file on its way: `total_bytes` is the size of the whole; iterate to read it, once."""
 
-    def __init__(self, start: int, stop: int, total_bytes: int, chunks: Iterator[bytes]) -> None:
+    def __init__(self, start: int, stop: int, total_bytes: int, chunks: Iterator[bytes | bytearray]) -> None:
         self.start = start
         self.stop = stop
         self.total_bytes = total_bytes
         self._chunks = chunks
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | bytearray]:
         return self._chunks
+
+
+class _Pace:
+    """Holds a body against the slowest rate that counts as progress."""
+
+    def __init__(self, now_s: float) -> None:
+        self._window_end_s = now_s + _WINDOW_S
+        self._got = 0
+
+    def check(self, now_s: float, got: int) -> None:
+        self._got += got
+        if now_s > self._window_end_s:
+            if self._got < _SLOWEST_BYTES_PER_S * _WINDOW_S:
+                raise LinkTimeoutError("the camera sends too slowly", found=f"{self._got} bytes in 30 s")
+            self._window_end_s, self._got = now_s + _WINDOW_S, 0
 
 
 class HttpClient:
@@ -68,6 +83,7 @@ class HttpClient:
         self._stream = stream
         self._timeouts = timeouts
         self._http = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
+        self._taking = False
 
     def call(
         self, route: Route, parameters: Mapping[str, str], body: msgspec.Struct | None = None
@@ -108,7 +124,7 @@ class HttpClient:
         fits = first == start and end == min(total_bytes, total_bytes if stop is None else stop)
         if not fits or end - first != int(length):
             raise ProtocolError("the camera sends another part of the file", expected=f"from byte {start} on")
-        return Download(first, end, total_bytes, self._chunks())
+        return Download(first, end, total_bytes, self._file_chunks(end - first, answer.fields))
 
     def _ask(
         self,
@@ -119,8 +135,8 @@ class HttpClient:
     ) -> _Answer:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
-        if self._http.our_state is not h11.IDLE:
-            raise StreamClosedError("the camera has ended the session")
+        if self._taking or self._http.our_state is not h11.IDLE:
+            raise StreamClosedError("the camera has ended the session, or a file was not read to its end")
         data = b"" if body is None else encode_message(body)
         headers = [("Host", "camera"), *fields.items()]
         if body is not None:
@@ -168,22 +184,44 @@ class HttpClient:
 
     def _chunks(self) -> Iterator[bytes]:
         """Yield a body; a trickle is given up as a standstill is."""
-        window_end, got = time.monotonic() + _WINDOW_S, 0
+        pace = _Pace(time.monotonic())
         while True:
             event = self._next_event()
             if event is h11.NEED_DATA:
                 self._receive(self._timeouts.progress_s)
-                if time.monotonic() > window_end:
-                    if got < _SLOWEST_BYTES_PER_S * _WINDOW_S:
-                        raise LinkTimeoutError("the camera sends too slowly", found=f"{got} bytes in 30 s")
-                    window_end, got = time.monotonic() + _WINDOW_S, 0
+                pace.check(time.monotonic(), 0)
             elif isinstance(event, h11.Data):
-                got += len(event.data)
+                pace.check(time.monotonic(), len(event.data))
                 yield event.data
             elif isinstance(event, h11.EndOfMessage):
                 return
             else:
                 raise StreamClosedError("the camera closed in the middle of an answer")
+
+    def _file_chunks(self, length: int, fields: Mapping[str, str]) -> Iterator[bytes | bytearray]:
+        """Yield a body whose length is known, past h11: three copies of each byte fewer.
+
+        The connection is good for another request only once all of it has been taken.
+        """
+        data: bytes | bytearray = self._http.trailing_data[0]
+        self._taking = True
+        pace = _Pace(time.monotonic())
+        rest = length
+        while True:
+            if len(data) > rest:
+                raise ProtocolError("the camera sends more than it said", expected=f"{length} bytes")
+            rest -= len(data)
+            if data:
+                yield data
+            if not rest:
+                break
+            data = self._stream.read(min(rest, _READ_BYTES), self._timeouts.progress_s)
+            if not data:
+                raise StreamClosedError("the camera closed in the middle of a file")
+            pace.check(time.monotonic(), len(data))
+        if "close" not in fields.get("connection", ""):
+            self._taking = False
+            self._http = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
 
     def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:

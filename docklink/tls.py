@@ -31,7 +31,8 @@ __all__ = ["CameraEnrolment", "CameraTrust", "DockEnrolment", "DockTrust", "TlsS
 
 _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME; `ssl` has no name for it
 _HANDSHAKE_READ_BYTES = 16 * 1024
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 512 * 1024
+_WRITE_BYTES = 256 * 1024
 _RECORD_BYTES = 16 * 1024
 _ALERT_TIMEOUT_S = 0.5
 _REFUSED = re.compile(r"ALERT_(UNKNOWN_CA|(\w+_)?CERTIFICATE(_\w+)?)\Z")  # names of RFC 8446, section 6.2
@@ -117,7 +118,7 @@ class TlsStream:
         rest = memoryview(data)
         while rest:
             try:
-                written = self._tls.write(rest[:_READ_BYTES])
+                written = self._tls.write(rest[:_WRITE_BYTES])
             except ssl.SSLError as error:
                 raise _explained(error) from error
             rest = rest[written:]
