@@ -48,6 +48,22 @@ class VaultLayout:
         self.reserve = root / "reserve.bin"
         self._lock_fd = lock_fd
 
+    def begin_epoch(self, seen_generation: int) -> VaultFacts:
+        """Draw a new epoch, one generation above our own and the highest that a dock has seen; durable.
+
+        Raises:
+            StorageError: it cannot be written; the old epoch goes on.
+        """
+        generation = max(self.facts.generation, seen_generation) + 1
+        facts = msgspec.structs.replace(self.facts, epoch=secrets.token_hex(16), generation=generation)
+        path = self.root / "vault.json"
+        publish_file(path, msgspec.json.encode(facts))
+        self.facts = facts
+        new_fd = _lock(path)  # the lock is on the file, and this is another one
+        self.close()
+        self._lock_fd = new_fd
+        return facts
+
     def close(self) -> None:
         """Let another process in."""
         if self._lock_fd >= 0:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from device.vault.layout import CLAIM_PREFIX, VaultError, VaultLayout
+from device.vault.layout import CLAIM_PREFIX, VaultError, VaultFacts, VaultLayout
 from device.vault.space import Reserve, Space, read_space
 from evidence.documents import ClipStart, decode
 from evidence.errors import EvidenceError
@@ -118,6 +118,20 @@ class Vault:
                 raise
             self._take(place.number, line0)
             return clip
+
+    def begin_epoch(self, seen_generation: int) -> VaultFacts:
+        """Number from 1 again in a new epoch: a dock has seen a later head than ours (`POST /v1/epoch`).
+
+        A clip that is open keeps its number. Whoever calls has checked the dock's signature, and logs the head
+        that the new epoch follows.
+
+        Raises:
+            StorageError: it cannot be written; the old epoch goes on.
+        """
+        with self._lock:
+            facts = self._layout.begin_epoch(seen_generation)
+            self._number, self._last_start = 0, None
+            return facts
 
     def _take(self, number: int, line0: bytes) -> None:
         self._number = number
