@@ -204,16 +204,16 @@ class Camera:
     def tap(self) -> None:
         """Press and let go, so that both edges count."""
         self.board.press()
-        self.run_for(0.12)
+        self.run_for(0.06)
         self.board.release()
-        self.run_for(0.08)
+        self.run_for(0.06)
 
     def hold(self) -> None:
         """Press until the hold has had its effect, and let go."""
         self.board.press()
-        self.run_for(self.config.policy.hold_s + 0.15)
+        self.run_for(self.config.policy.hold_s + 0.1)
         self.board.release()
-        self.run_for(0.08)
+        self.run_for(0.06)
 
     def start(self) -> None:
         self.tap()
