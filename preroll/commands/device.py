@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from pathlib import Path
 
 import click
@@ -9,6 +10,8 @@ import click
 from preroll.exits import Exit
 
 __all__ = ["run", "selftest"]
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 _CONFIG = click.option(
     "--config",
@@ -28,11 +31,15 @@ def run(file: Path, *, verbose: bool) -> None:
     from device.config import load_config
     from device.service import DeviceService
 
+    # A stop that comes while the camera starts waits until there is somebody to seal what was pressed
+    # meanwhile.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
     service = DeviceService(load_config(file), file.resolve().parent)
     service.stop_on_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     service.run()
 
 
