@@ -6,20 +6,18 @@ would grow with the length, and nothing of the plaintext is stored but the excer
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from evidence.errors import EvidenceError
-from evidence.export.fragments import Fragment, Plaintext, fragments, initialisation
 from evidence.media.fmp4 import AUDIO_TIME_SCALE, VIDEO_TIME_SCALE
+from evidence.media.fragments import Fragment, Plaintext, fragments, initialisation, pieces
 
 __all__ = ["Cut", "ExcerptError", "cut_excerpt"]
 
 _NS_PER_S = 1_000_000_000
-_BATCH_BYTES = 4 * 1024 * 1024
-_BATCH_FRAGMENTS = 64
 _SOUND_PATIENCE = 10 * VIDEO_TIME_SCALE
 """Sound follows the picture at less than a second; after that there is none to wait for."""
 _OPTIONS = {
@@ -62,8 +60,8 @@ def cut_excerpt(plaintext: Plaintext, from_ns: int, to_ns: int, write: Callable[
     head = initialisation(plaintext)
     place = _find_start(plaintext, len(head), _ticks(from_ns))
     cutter = _Cutter(place, place.zero_pts + _ticks(to_ns), write)
-    for batch in _batches(plaintext, place.start_bytes):
-        cutter.feed(head + batch)
+    for piece in pieces(plaintext, place.start_bytes):
+        cutter.feed(head + piece)
         if cutter.done:
             break
     return cutter.finish()
@@ -104,18 +102,6 @@ def _find_start(plaintext: Plaintext, media_start: int, from_ticks: int) -> _Pla
     if zero is not None and place.pts - zero > max(from_ticks, 0):
         raise ExcerptError("no keyframe before the wanted start")
     return place
-
-
-def _batches(plaintext: Plaintext, start_bytes: int) -> Iterator[bytes]:
-    """Yield pieces of whole fragments, some megabytes each."""
-    begin, count, end = start_bytes, 0, start_bytes
-    for fragment in fragments(plaintext, start_bytes):
-        count, end = count + 1, fragment.end_bytes
-        if end - begin >= _BATCH_BYTES or count == _BATCH_FRAGMENTS:
-            yield plaintext.read_range(begin, end - begin)
-            begin, count = end, 0
-    if count:
-        yield plaintext.read_range(begin, end - begin)
 
 
 class _Cutter:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from evidence.age import AgePlaintext, Identity, decrypt_file, salvage_file
+from evidence.age import AgePlaintext, Identity, salvage_file
 from evidence.check import CIPHERTEXT
 from evidence.documents import Manifest
 from evidence.errors import EvidenceError
@@ -63,11 +63,10 @@ def write_whole(
     _refuse_empty(manifest)
     target = _Counted(output, advance)
     with (clip / CIPHERTEXT).open("rb") as source:
-        if manifest.plaintext is not None:
-            decrypt_file(source, target, identities)
-        else:
-            salvage_file(source, target, identities)
+        result = salvage_file(source, target, identities)
     found = (output.size_bytes, output.sha256)
+    if result.complete != manifest.complete:
+        raise UnauthenticClipError("the encrypted file is not the one that was checked")
     if manifest.plaintext is not None and found != (manifest.plaintext.bytes, manifest.plaintext.sha256):
         raise UnauthenticClipError(
             "the plaintext is not the one that the manifest names",

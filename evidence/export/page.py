@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from evidence.export.facts import CheckFacts, ExportReport, Mark, RecordingFacts, Stretch
 from evidence.export.markup import Child, Markup, join, style, tag
+from evidence.export.repeat import NOTHING
 from evidence.export.sheet import SHEET
 from evidence.export.timeline import timeline
 from evidence.export.words import (
@@ -65,11 +66,12 @@ def _sections(report: ExportReport) -> Iterable[Markup]:
 
 
 def _title(report: ExportReport) -> Markup:
+    whose = "The whole clip: " if report.excerpt else ""
     return tag(
         "header",
         tag("p", "Evidence report", class_="kind"),
         tag("h1", report.clip),
-        tag("p", FINDINGS[report.finding], class_=f"finding {report.finding.value}"),
+        tag("p", f"{whose}{FINDINGS[report.finding]}", class_=f"finding {report.finding.value}"),
     )
 
 
@@ -99,16 +101,13 @@ def _what(report: ExportReport) -> Markup:
 
 def _before(facts: RecordingFacts) -> Markup:
     preevent = facts.preevent
-    short = SHORTFALLS[preevent.shortfall] if preevent.shortfall else None
+    enough = preevent.delivered_ns >= preevent.requested_ns
+    why = SHORTFALLS[preevent.shortfall] if preevent.shortfall else "the clip ends before the press"
     return _facts(
         ("Asked for", duration(preevent.requested_ns)),
-        ("Delivered", duration(preevent.delivered_ns)),
-        ("Why less", short or ("nothing is lacking" if _enough(facts) else "the clip ends before the press")),
+        ("Delivered", duration(preevent.delivered_ns) + (", nothing is lacking" if enough else "")),
+        ("Why less", None if enough else why),
     )
-
-
-def _enough(facts: RecordingFacts) -> bool:
-    return facts.preevent.delivered_ns >= facts.preevent.requested_ns
 
 
 def _missing(facts: RecordingFacts) -> Iterable[Markup]:
@@ -160,7 +159,8 @@ def _repeat(report: ExportReport) -> Iterable[Markup]:
 def _repetition(check: CheckFacts) -> Markup:
     pieces: list[Child] = [tag("h3", check.question)]
     for command in check.repeat:
-        pieces += [tag("pre", command.run), tag("p", "prints ", _code(command.expect), class_="expect")]
+        expect = _code(command.expect) if command.expect != NOTHING else NOTHING
+        pieces += [tag("pre", command.run), tag("p", "prints ", expect, class_="expect")]
     return tag("div", *pieces, class_="repeat")
 
 

@@ -12,7 +12,10 @@ from evidence.documents import Manifest
 from evidence.handover import ORIGINAL_HEADER
 from evidence.roles import Role
 
-__all__ = ["Command", "question", "repeat"]
+__all__ = ["NOTHING", "Command", "question", "repeat"]
+
+NOTHING = "nothing"
+"""What a command prints that says nothing if all is well."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -90,9 +93,9 @@ def repeat(name: str, manifest: Manifest, new_header_bytes: int | None = None) -
 def _intervals(manifest: Manifest, new_header_bytes: int | None) -> tuple[Command, ...]:
     del manifest
     if new_header_bytes is None:
-        return (Command(_INTERVALS.replace("ORIGINAL", CIPHERTEXT), "nothing"),)
-    joined = Command(f"{_joined(new_header_bytes)} > {_ORIGINAL}", "nothing")
-    return (joined, Command(_INTERVALS.replace("ORIGINAL", _ORIGINAL), "nothing"))
+        return (Command(_INTERVALS.replace("ORIGINAL", CIPHERTEXT), NOTHING),)
+    joined = Command(f"{_joined(new_header_bytes)} > {_ORIGINAL}", NOTHING)
+    return (joined, Command(_INTERVALS.replace("ORIGINAL", _ORIGINAL), NOTHING))
 
 
 def _ciphertext(manifest: Manifest, new_header_bytes: int | None) -> tuple[Command, ...]:
@@ -144,7 +147,7 @@ def _journal(manifest: Manifest) -> tuple[Command, ...]:
     whole = f"{manifest.journal.sha256}  journal.jsonl"
     return (
         Command("sha256sum journal.jsonl", whole),
-        Command("openssl x509 -in signer.pem -noout -pubkey > signer.pub", "nothing"),
+        Command("openssl x509 -in signer.pem -noout -pubkey > signer.pub", NOTHING),
         Command(_JOURNAL_SIGNATURES, f"{lines} Verified OK"),
-        Command(_JOURNAL_CHAIN, "nothing"),
+        Command(_JOURNAL_CHAIN, NOTHING),
     )

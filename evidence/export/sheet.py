@@ -52,6 +52,7 @@ svg line.trigger { stroke: var(--amber); stroke-width: 2; } svg rect.cut { fill:
 @page { size: A4; margin: 16mm 15mm; }
 @media print {
   body { background: none; font-size: 10pt; } main, footer { max-width: none; padding: 0; }
+  code, pre { font-size: 7.6pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   h2, h3 { break-after: avoid; } tr, figure, .note, pre { break-inside: avoid; }
   thead { display: table-header-group; }

@@ -1,7 +1,8 @@
 """Reading fragmented MP4 one fragment after the other, without an index that would grow with the file.
 
 Only what Preroll writes is read (docs/formats.md, "Fragmented MP4"; ISO/IEC 14496-12): `ftyp`, `moov`, then
-fragments of `moof` and `mdat` with other boxes between them. Media data is skipped, not read.
+fragments of `moof` and `mdat` with other boxes between them. Media data is skipped, not read. A demuxer that is
+given the file as a whole keeps an entry for every frame; given one of `pieces` after the other it does not.
 """
 
 import struct
@@ -13,7 +14,7 @@ import msgspec
 from evidence.errors import EvidenceError
 from evidence.media.boxes import BOX_HEADER_BYTES, children
 
-__all__ = ["Fragment", "Plaintext", "Sample", "fragments", "initialisation", "video_samples"]
+__all__ = ["Fragment", "Plaintext", "Sample", "fragments", "initialisation", "pieces", "video_samples"]
 
 VIDEO_TRACK_ID = 1
 _HEADER = struct.Struct(">I4sQ")
@@ -28,6 +29,8 @@ _TRUN_DATA_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
 _TRUN_FIELDS = (0x100, 0x200, 0x400, 0x800)  # duration, size, flags, composition offset
 _TRUN_DURATION, _TRUN_FLAGS, _TRUN_OFFSET = 0x100, 0x400, 0x800
 _MOST_SAMPLES = 1 << 16
+_PIECE_BYTES = 4 * 1024 * 1024
+_PIECE_FRAGMENTS = 64
 
 
 class Plaintext(Protocol):
@@ -90,6 +93,27 @@ def fragments(plaintext: Plaintext, start_bytes: int) -> Iterator[Fragment]:
         elif kind == b"mdat" and moof is not None:
             yield Fragment(moof[0], end, moof[1])
             moof = None
+
+
+def pieces(plaintext: Plaintext, start_bytes: int, *, rest: bool = False) -> Iterator[bytes]:
+    """Yield whole fragments from a box's start on, some megabytes at a time.
+
+    Behind `initialisation`, each piece is an MP4. With `rest` the last one goes on to the end of the file, with
+    a fragment that is not there whole.
+
+    Raises:
+        EvidenceError: a box is malformed.
+    """
+    begin, count, end = start_bytes, 0, start_bytes
+    for fragment in fragments(plaintext, start_bytes):
+        count, end = count + 1, fragment.end_bytes
+        if end - begin >= _PIECE_BYTES or count == _PIECE_FRAGMENTS:
+            yield plaintext.read_range(begin, end - begin)
+            begin, count = end, 0
+    if rest:
+        end = min(plaintext.plaintext_bytes, end + _BOX_LIMIT_BYTES)
+    if end > begin:
+        yield plaintext.read_range(begin, end - begin)
 
 
 def video_samples(moof: memoryview) -> tuple[Sample, ...]:
