@@ -108,14 +108,13 @@ def judge_self_signed(chain: Sequence[bytes]) -> Peer:
     """Take whoever an enrolment finds; people compare the fingerprint.
 
     Raises:
-        PeerRefusedError: not one certificate in strict DER.
+        PeerRefusedError: not one certificate alone.
     """
-    certificates = _load(chain)
-    if len(certificates) != 1:
+    if len(chain) != 1:
         raise PeerRefusedError(
             "no camera to enrol", expected="one self-signed certificate", found="a chain of an agency"
         )
-    return Peer(subject_id=None, role=None, fingerprint=fingerprint(certificates[0]))
+    return Peer(subject_id=None, role=None, fingerprint=fingerprint(chain[0]))
 
 
 def anonymous() -> Peer:
@@ -123,9 +122,9 @@ def anonymous() -> Peer:
     return Peer(subject_id=None, role=None, fingerprint="")
 
 
-def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 of the DER, lower-case hexadecimal."""
-    return hashlib.sha256(certificate_der(certificate)).hexdigest()
+def fingerprint(der: bytes) -> str:
+    """SHA-256 of a certificate's DER, lower-case hexadecimal."""
+    return hashlib.sha256(der).hexdigest()
 
 
 def _walk(
@@ -152,7 +151,7 @@ def _peer(leaf: x509.Certificate, identity: VerifiedIdentity, not_after_utc_ns: 
     return Peer(
         subject_id=identity.subject_id,
         role=identity.role,
-        fingerprint=fingerprint(leaf),
+        fingerprint=fingerprint(certificate_der(leaf)),
         serials=identity.serials,
         not_after_utc_ns=not_after_utc_ns,
         expired=expired,

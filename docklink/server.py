@@ -6,6 +6,7 @@ it is authenticated is bounded in bytes (`docklink.limits`) and in time (`Timeou
 """
 
 import contextlib
+import os
 import select
 import socket
 import threading
@@ -103,6 +104,7 @@ class TcpPort:
                 f"cannot listen on {host} port {port}", found=error.strerror or type(error).__name__
             ) from error
         self._stop = threading.Event()
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC)
         self._lock = threading.Lock()
         self._current: ByteStream | None = None
 
@@ -116,18 +118,20 @@ class TcpPort:
         """Serve until `close`."""
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
+        poller.register(self._wake_fd, select.POLLIN)
         self._socket.setblocking(False)
         while not self._stop.is_set():
-            if not poller.poll(_LOOK_ROUND_S * 1000):
-                continue
-            with contextlib.suppress(OSError):  # gone again before it was taken
+            poller.poll()
+            with contextlib.suppress(OSError):  # gone again before it was taken; or woken by `close`
                 connection, address = self._socket.accept()
                 self._serve_one(server, TcpStream(connection, f"{address[0]}:{address[1]}"))
         self._socket.close()
+        os.close(self._wake_fd)
 
     def close(self) -> None:
-        """End the session under way and `run`, which closes the socket within a second."""
+        """End the session under way, and `run`, which closes the socket; call it once."""
         self._stop.set()
+        os.eventfd_write(self._wake_fd, 1)
         with self._lock:
             if self._current is not None:
                 self._current.close()

@@ -1,6 +1,7 @@
 """Resynchronisation: whatever lies in the line, it ends in step or asks again, in bounded memory."""
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
-def payload_of(actions: list[object]) -> bytes:
+def payload_of(actions: Sequence[object]) -> bytes:
     return b"".join(action.data for action in actions if isinstance(action, Payload))
 
 
