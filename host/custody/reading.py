@@ -34,8 +34,8 @@ class ReadEntry(msgspec.Struct, frozen=True):
 class CustodyReader:
     """Yields the entries of a log, each held against the one before; holds one line in memory.
 
-    From the end of the iteration on, `torn` holds what follows the last newline, or a final run of zero bytes:
-    the mark of a power cut. Every other defect raises.
+    From the end of the iteration on, `torn_bytes` counts what follows the last newline, or a final run of
+    zero bytes: the mark of a power cut. Every other defect raises.
     """
 
     def __init__(self, stream: BinaryIO, store: str | None = None) -> None:
@@ -44,7 +44,8 @@ class CustodyReader:
         self._store = store
         self.head: CustodyHead | None = None
         self.size_bytes = 0
-        self.torn = b""
+        self.torn_bytes = 0
+        self._read_bytes = 0
 
     def __iter__(self) -> Iterator[ReadEntry]:
         """Yield entries.
@@ -67,11 +68,13 @@ class CustodyReader:
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
                 yield line + b"\n"
-            if len(pending) > ENTRY_LIMIT_BYTES and pending.strip(b"\0"):
-                raise CustodyTamperedError(self._next, f"longer than {ENTRY_LIMIT_BYTES} bytes")
+            self._read_bytes += len(chunk)
             if len(pending) > ENTRY_LIMIT_BYTES:
-                pending = pending[: ENTRY_LIMIT_BYTES + 1]  # zeros: their number does not matter
-        self.torn = pending
+                kept = pending.rstrip(b"\0")
+                if len(kept) > ENTRY_LIMIT_BYTES:
+                    raise CustodyTamperedError(self._next, f"longer than {ENTRY_LIMIT_BYTES} bytes")
+                pending = kept + b"\0"  # one for all of them: no good line has any
+        self.torn_bytes = self._read_bytes - self.size_bytes
 
     @property
     def _next(self) -> int:
@@ -136,7 +139,7 @@ def verify_custody(
             expected=f"entry {max(expected)}",
             found=f"{reader.head.entries if reader.head else 0} entries",
         )
-    return CustodyReport(head=reader.head, torn_bytes=len(reader.torn), checkpoints=count)
+    return CustodyReport(head=reader.head, torn_bytes=reader.torn_bytes, checkpoints=count)
 
 
 def read_checkpoint(

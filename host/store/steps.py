@@ -15,16 +15,20 @@ FETCH_STEPS = (
     "sync-directory partials",
     *(
         f"{step} {name}"
-        for name in ("manifest.p7s", "manifest.json", "journal.jsonl")
-        for step in ("create", "append", "sync", "rename")
+        for file in ("manifest.p7s", "manifest.json", "journal.jsonl")
+        for step, name in (
+            ("create", file),
+            ("append", file),
+            ("sync", file),
+            ("rename", file),
+            ("sync-directory", "partial"),
+        )
     ),
-    "sync-directory partial",
-    "create clip.mp4.age",
+    "create clip.mp4.age",  # or, resumed, "cut clip.mp4.age"
     "append clip.mp4.age",
     "sync clip.mp4.age",
-    "cut clip.mp4.age",
 )
-"""What a fetch does, at most."""
+"""What a fetch does; a resumed one cuts instead of creating."""
 
 PUBLISH_STEPS = (
     "sync clip.mp4.age",
@@ -45,8 +49,14 @@ RECEIPT_STEPS = (
     "sync custody.jsonl",
     *(
         f"{step} {name}"
-        for name in ("receipt.p7s", "receipt.json")
-        for step in ("create", "append", "sync", "rename", "sync-directory")
+        for file in ("receipt.p7s", "receipt.json")
+        for step, name in (
+            ("create", file),
+            ("append", file),
+            ("sync", file),
+            ("rename", file),
+            ("sync-directory", "clip"),
+        )
     ),
 )
 """From a published clip to a receipt that may be handed out."""
