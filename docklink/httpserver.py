@@ -94,7 +94,8 @@ class HttpServer:
         if isinstance(match, int):
             self._refuse(match, http.HTTPStatus(match).phrase, close=True)
             return
-        body = self._read_body()
+        announced = dict(request.headers).get(b"content-length", b"0")  # h11 has checked that it is a number
+        body = self._read_body() if int(announced) <= BODY_LIMIT_BYTES else None
         if body is None:
             self._refuse(413, f"a body has at most {BODY_LIMIT_BYTES} bytes", close=True)
             return

@@ -74,7 +74,7 @@ class LinkServer:
 
 
 def serve_line(server: LinkServer, stream: ByteStream, stop: threading.Event) -> None:
-    """Serve a serial line until `stop` is set or the port fails; closing the stream ends it, too.
+    """Serve a serial line until `stop` is set; closing the stream after that ends it at once.
 
     Raises:
         StreamError: the port failed; open it again.
@@ -85,6 +85,10 @@ def serve_line(server: LinkServer, stream: ByteStream, stop: threading.Event) ->
             session = port.accept(_LOOK_ROUND_S)
         except LinkTimeoutError:
             continue
+        except StreamError:
+            if stop.is_set():
+                return
+            raise
         server.serve(session)
 
 

@@ -11,6 +11,7 @@ import msgspec
 from cryptography import x509
 
 from docklink.client import DockClient, RequestLimit, open_session
+from docklink.errors import LinkError
 from docklink.limits import Timeouts
 from docklink.server import LinkServer, SessionEnd, TcpPort, serve_line
 from docklink.simulated import SimulatedCamera
@@ -87,14 +88,14 @@ class Bench:
         def run() -> None:
             try:
                 serve_line(server, stream, stop)
-            except OSError as error:
+            except LinkError as error:
                 self.faults.append(("line", error))
 
         def end() -> None:
             stop.set()
+            stream.close()
 
         self._start(run, end)
-        self._undo.append(stream.close)
 
     def listen(self) -> int:
         """Serve a TCP port; returns its number."""
