@@ -38,7 +38,7 @@ _NS_PER_S = 1_000_000_000
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What the hand does next: `tap`, `hold` (to stop), `fill` or `wait` seconds, `sealed` clips, `hang`."""
+    """What is next: `tap`, `hold` to stop, `fill` or `wait` seconds, `sealed` clips, `recovered`, `hang`."""
 
     do: str
     value: float = 0.0
@@ -166,6 +166,9 @@ class _Hand:
                 time.sleep(step.value)
             case "sealed":
                 self._wait(lambda: recorder.status.clips_ended >= step.value)
+            case "recovered":
+                if not self._service.recovery.join(_PATIENCE_S):
+                    raise TimeoutError("recovery takes too long")
             case _:
                 time.sleep(_PATIENCE_S)
                 raise TimeoutError("nobody killed this process")

@@ -47,7 +47,7 @@ def make_groups(tmp_path_factory: pytest.TempPathFactory) -> MakeGroups:
             (group("2", middle, 4, _CARD, flush_s=0.2, kills=24), 3),
             (group("10", high, 4, 0, flush_s=0.07, kills=40), 3),
             (group("10", high, 6, _CARD, flush_s=1.0, kills=30), 3),
-            (group("10", high, 30, _CARD, flush_s=4.0, kills=6), 0),
+            (group("10", high, 30, _CARD, flush_s=6.0, kills=6), 0),
         ]
         if long:
             return [row for row, _ in rows]
