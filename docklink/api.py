@@ -25,7 +25,17 @@ from docklink.messages import (
     check_file,
 )
 
-__all__ = ["PAGE_LIMIT_BYTES", "PARAMETERS", "ROUTES", "Answer", "Match", "Route", "find_route", "target_of"]
+__all__ = [
+    "COMMON_REFUSALS",
+    "PAGE_LIMIT_BYTES",
+    "PARAMETERS",
+    "ROUTES",
+    "Answer",
+    "Match",
+    "Route",
+    "find_route",
+    "target_of",
+]
 
 PAGE_LIMIT_BYTES = 256 * 1024
 """A page of clips, tombstones or log lines ends after the entry that goes beyond it."""
@@ -82,6 +92,7 @@ COMMON_REFUSALS: Final[Mapping[int, str]] = {
     405: "another method",
     413: "the body is too large",
     422: "the body is not as it must be; `field` names where",
+    431: "the head is too large",
     500: "the camera failed",
     503: "the camera cannot now",
 }

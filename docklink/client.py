@@ -7,6 +7,7 @@ An error is an `AnswerError` (the camera does not grant that request; the sessio
 `LinkError` (the session is over); both say in `retriable` whether to come again.
 """
 
+import hashlib
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -168,14 +169,36 @@ class DockClient:
                 return
 
     def request_part(
-        self, clip: str, name: str, *, sha256: str, start: int = 0, stop: int | None = None
+        self, clip: str, name: str, *, sha256: str | None, start: int = 0, stop: int | None = None
     ) -> Download:
-        """Make one request for a part of a file; over a serial line it may end before `stop`."""
+        """Make one request for a part of a file; over a serial line it may end before `stop`.
+
+        Without a digest any file is taken; `Download.sha256` is what the camera says of it.
+        """
         if self._limit is not None:
             most = start + self._limit.bytes
             stop = most if stop is None else min(stop, most)
         parameters = {"clip": clip, "file": name}
         return self._http.download(_ROUTES["file"], parameters, start=start, stop=stop, sha256=sha256)
+
+    def read_file(self, clip: str, name: str, *, limit_bytes: int, sha256: str | None = None) -> bytes:
+        """Fetch a small file whole and hold it against its digest, the camera's own if none is given.
+
+        Raises:
+            ProtocolError: it has more than `limit_bytes`, or another digest than was said.
+        """
+        part = self.request_part(clip, name, sha256=sha256)
+        if part.total_bytes > limit_bytes:
+            self.close()
+            raise ProtocolError(
+                f"{name} is too large", expected=f"at most {limit_bytes} bytes", found=f"{part.total_bytes}"
+            )
+        data = b"".join(part)
+        if part.stop < part.total_bytes:
+            data += b"".join(self.fetch(clip, name, sha256=part.sha256, start=part.stop))
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            raise ProtocolError(f"{name} has another digest than the camera says", expected=part.sha256)
+        return data
 
     def send_receipt(self, clip: str, receipt: SignedDocument) -> None:
         """Hand over a receipt; when this returns, the clip is releasable, durably."""

@@ -5,6 +5,7 @@ session and nothing more.
 """
 
 import http
+import re
 import time
 from collections.abc import Iterator, Mapping
 
@@ -21,6 +22,7 @@ from docklink.streams import ByteStream
 __all__ = ["AnswerError", "Download", "HttpClient"]
 
 _READ_BYTES = 512 * 1024
+_TAG = re.compile(r'"([0-9a-f]{64})"')
 _PROBLEM_LIMIT_BYTES = 64 * 1024
 _LATER = frozenset((409, 500, 503))
 _SLOWEST_BYTES_PER_S = 256
@@ -49,12 +51,17 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Download:
-    """A part of a file on its way: `total_bytes` is the size of the whole; iterate to read it, once."""
+    """A part of a file on its way; iterate to read it, once.
 
-    def __init__(self, start: int, stop: int, total_bytes: int, chunks: Iterator[bytes | bytearray]) -> None:
-        self.start = start
-        self.stop = stop
+    `total_bytes` and `sha256` are of the whole, as the camera says.
+    """
+
+    def __init__(
+        self, place: tuple[int, int], total_bytes: int, sha256: str, chunks: Iterator[bytes | bytearray]
+    ) -> None:
+        self.start, self.stop = place
         self.total_bytes = total_bytes
+        self.sha256 = sha256
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes | bytearray]:
@@ -99,24 +106,25 @@ class HttpClient:
         return answer.status, data
 
     def download(
-        self, route: Route, parameters: Mapping[str, str], *, start: int, stop: int | None, sha256: str
+        self, route: Route, parameters: Mapping[str, str], *, start: int, stop: int | None, sha256: str | None
     ) -> Download:
-        """Fetch a file with that digest, from `start` up to, and without, `stop`.
+        """Fetch a file from `start` up to, and without, `stop`; the one with that digest, if it is given.
 
         Raises:
             AnswerError: it was not granted; 416 if it has no byte there.
             ProtocolError: the camera has another file, or answers with another part.
             LinkError: the session has failed.
         """
-        tag = entity_tag(sha256)
-        fields = {"If-Range": tag}
-        whole = start == 0 and stop is None
-        if not whole:
+        fields = {}
+        if sha256 is not None:
+            fields["If-Range"] = entity_tag(sha256)
+        if start or stop is not None:
             fields["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         answer = self._ask(route, parameters, None, fields)
         length = answer.fields.get("content-length", "")
-        if answer.fields.get("etag") != tag or not length.isdecimal():
-            raise ProtocolError("the camera has another file", expected=f"{tag} and its length")
+        tag = _TAG.fullmatch(answer.fields.get("etag", ""))
+        if tag is None or sha256 not in (None, tag[1]) or not length.isdecimal():
+            raise ProtocolError("the camera has another file", expected="its entity tag and its length")
         place = (0, int(length), int(length))
         if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
             place = content_range(answer.fields.get("content-range", "")) or place
@@ -124,7 +132,8 @@ class HttpClient:
         fits = first == start and end == min(total_bytes, total_bytes if stop is None else stop)
         if not fits or end - first != int(length):
             raise ProtocolError("the camera sends another part of the file", expected=f"from byte {start} on")
-        return Download(first, end, total_bytes, self._file_chunks(end - first, answer.fields))
+        chunks = self._file_chunks(end - first, answer.fields)
+        return Download((first, end), total_bytes, tag[1], chunks)
 
     def _ask(
         self,

@@ -12,7 +12,7 @@ from typing import Final
 import h11
 import msgspec
 
-from docklink.api import ROUTES, Answer, Match, Route, find_route
+from docklink.api import COMMON_REFUSALS, ROUTES, Answer, Match, Route, find_route
 from docklink.errors import LinkTimeoutError, StreamError
 from docklink.limits import BODY_LIMIT_BYTES, HEAD_LIMIT_BYTES, Timeouts
 from docklink.messages import Problem, decode_message, encode_message
@@ -65,7 +65,8 @@ class HttpServer:
                     return
                 self._answer(request)
             except h11.RemoteProtocolError as error:
-                self._refuse_and_close(error.error_status_hint, str(error))
+                hint = error.error_status_hint
+                self._refuse_and_close(hint if hint in COMMON_REFUSALS else 400, str(error))
                 return
             self.requests += 1
             if self._http.states != {h11.SERVER: h11.DONE, h11.CLIENT: h11.DONE}:

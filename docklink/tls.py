@@ -12,6 +12,7 @@ There are no session tickets, so no session is ever resumed past that judgement,
 import contextlib
 import re
 import ssl
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -88,6 +89,7 @@ class TlsStream:
         self._inner = inner
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._lock = threading.Lock()  # OpenSSL's object bears one thread at a time; `close` comes from any
         self._tls = _context(trust).wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._shake_hands(time.monotonic() + handshake_timeout_s)
         self.peer = _judge(self._tls, trust)
@@ -96,9 +98,10 @@ class TlsStream:
         """Read decrypted bytes; see `ByteStream`. Bytes that complete no record do not prolong the wait."""
         deadline = time.monotonic() + timeout_s
         while True:
-            held = self._incoming.pending + self._tls.pending()
-            buffer = bytearray(min(limit, _READ_BYTES, max(_RECORD_BYTES, held)))
-            got = self._decrypt(buffer)
+            with self._lock:
+                held = self._incoming.pending + self._tls.pending()
+                buffer = bytearray(min(limit, _READ_BYTES, max(_RECORD_BYTES, held)))
+                got = self._decrypt(buffer)
             if got is None:
                 return b""
             if got:
@@ -116,21 +119,29 @@ class TlsStream:
     def write(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
         """Write encrypted; see `ByteStream`."""
         rest = memoryview(data)
-        while rest:
-            try:
-                written = self._tls.write(rest[:_WRITE_BYTES])
-            except ssl.SSLError as error:
-                raise _explained(error) from error
-            rest = rest[written:]
-            self._inner.write(self._outgoing.read(), timeout_s)
+        with self._lock:
+            while rest:
+                try:
+                    written = self._tls.write(rest[:_WRITE_BYTES])
+                except ssl.SSLError as error:
+                    raise _explained(error) from error
+                rest = rest[written:]
+                self._inner.write(self._outgoing.read(), timeout_s)
 
     def close(self) -> None:
         """Say good-bye, if the line takes it at once, and close the stream inside."""
+        if self._lock.acquire(blocking=False):  # else another thread is in the middle of a record
+            try:
+                self._say_good_bye()
+            finally:
+                self._lock.release()
+        self._inner.close()
+
+    def _say_good_bye(self) -> None:
         with contextlib.suppress(ssl.SSLError, LinkError):  # the other end may be gone; nothing hangs on it
             with contextlib.suppress(ssl.SSLWantReadError):
                 self._tls.unwrap()
             self._flush(_ALERT_TIMEOUT_S)
-        self._inner.close()
 
     def _shake_hands(self, deadline: float) -> None:
         received = 0

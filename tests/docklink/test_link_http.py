@@ -315,6 +315,48 @@ def test_a_file_that_was_not_read_to_its_end_spoils_the_session(bench: Bench, co
         client.device()
 
 
+def test_small_files_are_read_whole_without_knowing_their_digest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    client = bench.open()
+    assert client.read_file(CLIP, "manifest.p7s", limit_bytes=65_536) == b"\x30\x00"
+    client._limit = RequestLimit()
+    assert client.read_file(CLIP, "clip.mp4.age", limit_bytes=len(content)) == content
+    monkeypatch.setattr(bench.camera, "_digest", lambda *_: "0" * 64)
+    with pytest.raises(ProtocolError, match="another digest"):
+        client.read_file(CLIP, "manifest.p7s", limit_bytes=65_536)
+    with pytest.raises(ProtocolError, match="too large"):
+        client.read_file(CLIP, "clip.mp4.age", limit_bytes=len(content) - 1)
+
+
+def test_a_session_can_be_closed_from_another_thread(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(*args: object) -> object:
+        asked.set()
+        answer.wait(20)
+        raise RefusalError(503, "too late")
+
+    monkeypatch.setattr(bench.camera, "device", slow)
+    client = bench.open()
+    outcome: list[LinkError] = []
+
+    def ask() -> None:
+        try:
+            client.device()
+        except LinkError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert asked.wait(10)
+    client.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert isinstance(outcome[0], StreamError)
+    answer.set()
+
+
 def test_requests_shrink_and_grow_with_the_line() -> None:
     limit = RequestLimit()
     for expected in (524_288, 262_144, 131_072, 65_536, 65_536):

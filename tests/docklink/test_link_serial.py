@@ -169,3 +169,20 @@ def test_a_file_over_tcp(bench: Bench, content: bytes) -> None:
     wall, cpu = time.monotonic() - started, time.process_time() - cpu_started
     rate, cost = 8 * len(content) / wall / 1e6, cpu / 8 / len(content) * 2**30
     print(f"TCP: {rate:.0f} MB/s, {cost:.1f} CPU s a GiB")  # noqa: T201 - shown, not judged
+
+
+@pytest.mark.parametrize("at", [10, 40, 100, 400, 1000, 2000])
+@pytest.mark.parametrize("kind", ["lost", "added"])
+def test_a_fault_on_the_way_to_the_camera_costs_one_session_at_most(
+    bench: Bench, content: bytes, at: int, kind: str
+) -> None:
+    bench.timeouts = msgspec.structs.replace(
+        bench.timeouts, progress_s=0.2, handshake_s=0.8, answer_s=0.8, head_s=0.4
+    )
+    pair = PtyPair()
+    bench._undo.append(pair.close)
+    fault = Drop(at, 2) if kind == "lost" else Insert(at, b"\x16\x03\x01")
+    bench.serve_line(FaultyStream(pair.far(), [fault]))
+    sessions, fetched = fetch_all(bench, pair, content, [[]])
+    assert sessions <= 2
+    assert fetched == len(content)
