@@ -16,6 +16,7 @@ from evidence.check import CIPHERTEXT, JOURNAL, MANIFEST, SIGNATURE
 from evidence.cms import sign_cms
 from evidence.documents import Blob, Handover, Manifest, encode
 from evidence.export.gate import CheckClip, require_authentic
+from evidence.export.target import OutputExistsError
 from evidence.handover import HANDOVER, ORIGINAL_HEADER, HandoverError, is_handed_over
 from evidence.paths import verify_path
 from evidence.roles import Role
@@ -74,8 +75,8 @@ def hand_over(
 
     Raises:
         UnauthenticClipError, DoubtfulClipError: the clip is not fit to be handed over.
-        HandoverError: `output` exists, the clip holds nothing or was handed over itself, or it changed while it
-            was copied.
+        OutputExistsError: there is something at `output`.
+        HandoverError: the clip holds nothing or was handed over itself, or it changed while it was copied.
         PathError: the signer is no custodian.
         AgeKeyError: recipients of mixed kinds, or none.
         AgeNoIdentityError: no identity opens the clip.
@@ -127,7 +128,7 @@ def hand_over(
 
 def _refuse_existing(output: Path) -> None:
     if output.exists() or output.is_symlink():
-        raise HandoverError(f"{output} is there already", remedy="choose a directory that does not exist")
+        raise OutputExistsError(f"{output} is there already", remedy="choose a directory that does not exist")
 
 
 def _building_place(output: Path) -> Path:

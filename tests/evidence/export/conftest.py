@@ -1,6 +1,7 @@
 """Agencies, a custodian, and short clips with pictures that decode."""
 
 import dataclasses
+import hashlib
 import importlib.util
 import io
 import shutil
@@ -15,8 +16,11 @@ import pytest
 from evidence.age import Identity, parse_identities
 from evidence.agency import SubjectKind, create_agency, issue_new
 from evidence.check import CheckReport, check_sealed_clip
-from evidence.documents import Manifest, decode
+from evidence.cms import sign_cms
+from evidence.documents import CustodyHead, Manifest, NamedBlob, Receipt, Reread, Verdict, decode, encode
 from evidence.paths import load_roots
+from evidence.roles import Role
+from evidence.signer import load_signer
 
 SECONDS, PRESS_S = 12, 4.0
 
@@ -142,3 +146,36 @@ def decoded() -> Callable[[bytes], int]:
         return pictures
 
     return decode_all
+
+
+@pytest.fixture
+def stored(clip: Path, place: Place, manifest_of: Callable[[Path], Manifest]) -> Path:
+    """The copy, with the receipt of a store."""
+    manifest = manifest_of(clip)
+    receipt = Receipt(
+        version=1,
+        device=manifest.device,
+        epoch=manifest.epoch,
+        generation=manifest.generation,
+        number=manifest.number,
+        clip=manifest.clip,
+        files=tuple(
+            NamedBlob(
+                name, (clip / name).stat().st_size, hashlib.sha256((clip / name).read_bytes()).hexdigest()
+            )
+            for name in ("clip.mp4.age", "journal.jsonl", "manifest.json", "manifest.p7s")
+        ),
+        verdict=Verdict.STORED,
+        unreadable=(),
+        store="dock7-a",
+        reread=Reread.DIRECT,
+        utc="2026-11-22T04:12:40.000000Z",
+        boot=manifest.start.boot,
+        monotonic_ns=manifest.start.monotonic_ns,
+        custody=CustodyHead(entries=1, head="0" * 64),
+    )
+    document = encode(receipt)
+    (clip / "receipt.json").write_bytes(document)
+    signer = load_signer(place.directory / "dock", Role.DOCK_RECEIPT)
+    (clip / "receipt.p7s").write_bytes(sign_cms(document, signer))
+    return clip
