@@ -154,7 +154,7 @@ class DockClient:
         return self._http.call(_ROUTES["log"], {"after_index": str(after_index)})[1]
 
     def fetch(
-        self, clip: str, name: str, *, sha256: str, start: int = 0, stop: int | None = None
+        self, clip: str, name: str, *, sha256: str | None, start: int = 0, stop: int | None = None
     ) -> Iterator[bytes | bytearray]:
         """Yield a file's bytes from `start` to `stop` or its end, in requests of a size that the line bears.
 
