@@ -49,6 +49,8 @@ svg line.trigger { stroke: var(--amber); stroke-width: 2; } svg rect.cut { fill:
 .legend { margin: .2rem 0 0; font-size: .85rem; color: var(--soft); }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .legend i { display: inline-block; width: 1.1em; height: .8em; margin-right: .4em; vertical-align: -.05em; }
+.legend i.bookmark { width: .6em; height: .6em; transform: rotate(45deg); }
+.legend i.trigger { width: .15em; }
 @page { size: A4; margin: 16mm 15mm; }
 @media print {
   body { background: none; font-size: 10pt; } main, footer { max-width: none; padding: 0; }
