@@ -1,5 +1,6 @@
 """Evidence stores: where clips are kept for good, and what is signed for them."""
 
+from host.store.accounts import accounts, log_disposals
 from host.store.errors import (
     StoreError,
     StoreFullError,
@@ -56,9 +57,11 @@ __all__ = [
     "Trust",
     "VerificationError",
     "VerifiedClip",
+    "accounts",
     "camera_manifest",
     "clip_key",
     "format_store",
     "issue_quarantine_receipt",
     "issue_receipt",
+    "log_disposals",
 ]

@@ -5,19 +5,14 @@ Beside the protocol it can lose power (`power_cut`: what was not synced becomes 
 
 import errno
 import hashlib
-import io
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
-
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from evidence.attestations import Tombstone, read_tombstone
 from evidence.clock import format_utc
 from evidence.documents import (
-    ClipStart,
     Disposal,
     DocumentError,
     Head,
@@ -28,20 +23,15 @@ from evidence.documents import (
     decode,
 )
 from evidence.errors import EvidenceError
-from evidence.journal import JournalReader
 from evidence.storage import StorageError
 from host.store.errors import StoreError, StoreFullError
 from host.store.heads import HeadVerdict, judge_head, read_shown_head
+from host.store.memoryfiles import MemoryFiles, MemoryPartial
 from host.store.protocol import DamagedClip, Partial, VerifiedClip
-from host.store.readback import ClipFiles, Trust, digests_of, read_back
-from host.store.resume import resume_point, stretches
+from host.store.readback import Trust, digests_of, read_back
 from host.store.shelves import stored_of
 from host.store.values import (
-    CIPHERTEXT,
-    CLIP_FILES,
-    JOURNAL,
     MANIFEST,
-    TAIL,
     ClipKey,
     Conflict,
     Held,
@@ -55,124 +45,7 @@ from host.store.values import (
     StoreState,
 )
 
-__all__ = ["MemoryPartial", "MemoryStore"]
-
-
-class _Reader(io.BytesIO):
-    """A file of the memory; there is no cache to go round, so every reading is of what there is."""
-
-    way = Reread.DIRECT
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(size)
-
-
-class _Files:
-    """The files of one clip."""
-
-    def __init__(self, content: dict[str, bytearray]) -> None:
-        self.content = content
-        self.synced = {name: len(data) for name, data in content.items()}
-
-    def open(self, name: str) -> _Reader:
-        if name not in self.content:
-            raise FileNotFoundError(errno.ENOENT, "no such file", name)
-        return _Reader(bytes(self.content[name]))
-
-    def size_bytes(self, name: str) -> int | None:
-        return len(self.content[name]) if name in self.content else None
-
-    @property
-    def total(self) -> int:
-        return sum(len(data) for data in self.content.values())
-
-    def sync(self) -> None:
-        self.synced = {name: len(data) for name, data in self.content.items()}
-
-
-class _Writer:
-    """Appends to one file of a fetch."""
-
-    def __init__(self, files: _Files, name: str, start: int, allow: Callable[[int], None]) -> None:
-        data = files.content.setdefault(name, bytearray())
-        if len(data) < start:
-            raise StoreError(f"cannot go on with {name} at byte {start}", found=f"{len(data)} bytes")
-        del data[start:]
-        files.synced[name] = min(files.synced.get(name, 0), start)
-        self._files, self._name, self._data, self._allow = files, name, data, allow
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._data)
-
-    def append(self, data: bytes | memoryview) -> None:
-        self._allow(len(data))
-        self._data += data
-
-    def sync(self) -> None:
-        self._allow(0)
-        self._files.synced[self._name] = len(self._data)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-class MemoryPartial:
-    """A clip being fetched."""
-
-    def __init__(self, store: "MemoryStore", key: ClipKey, files: _Files, expected_bytes: int) -> None:
-        self._store = store
-        self._key = key
-        self.clip_files = files
-        self.expected_bytes = expected_bytes
-
-    @property
-    def key(self) -> ClipKey:
-        """Which clip."""
-        return self._key
-
-    @property
-    def missing_bytes(self) -> int:
-        """What is still to be written."""
-        return max(0, self.expected_bytes - self.clip_files.total)
-
-    @property
-    def files(self) -> ClipFiles:
-        """What there is."""
-        return self.clip_files
-
-    def put(self, name: str, data: bytes) -> None:
-        """Store a small file whole."""
-        self._require(name, CLIP_FILES)
-        self._store.allow(len(data))
-        self.clip_files.content[name] = bytearray(data)
-        self.clip_files.synced[name] = len(data)
-
-    def writer(self, name: str, start: int) -> _Writer:
-        """Go on with a large file at a byte."""
-        self._require(name, (CIPHERTEXT, TAIL))
-        return _Writer(self.clip_files, name, start, self._store.allow)
-
-    def resume_point(self, manifest: Manifest, public_key: ec.EllipticCurvePublicKey) -> int:
-        """Return from which byte of the ciphertext to go on."""
-        if not {CIPHERTEXT, JOURNAL} <= set(self.clip_files.content):
-            return 0
-        lines = JournalReader(cast("BinaryIO", self.clip_files.open(JOURNAL)), public_key)  # it only reads
-        points = (line.document for line in lines if not isinstance(line.document, ClipStart))
-        return resume_point(self.clip_files.open(CIPHERTEXT), stretches(points, manifest))
-
-    def discard(self) -> None:
-        """Delete what was fetched, and close."""
-        self._store.end(self, delete=True)
-
-    def close(self) -> None:
-        """Stop fetching for now."""
-        self._store.end(self, delete=False)
-
-    def _require(self, name: str, names: tuple[str, ...]) -> None:
-        self._store.require_open(self)
-        if name not in names:
-            raise StoreError("not a file of a clip", expected=" or ".join(names), found=ascii(name[:40]))
+__all__ = ["MemoryStore"]
 
 
 class MemoryStore:
@@ -183,11 +56,11 @@ class MemoryStore:
         self._total_bytes = total_bytes
         self._reserve_bytes = reserve_bytes
         self._lock = threading.RLock()
-        self._partials: dict[ClipKey, _Files] = {}
+        self._partials: dict[ClipKey, MemoryFiles] = {}
         self._open: dict[ClipKey, MemoryPartial] = {}
-        self._clips: dict[tuple[str, str], _Files] = {}
+        self._clips: dict[tuple[str, str], MemoryFiles] = {}
         self._receipts: dict[ClipKey, SignedBytes] = {}
-        self._apart: dict[tuple[str, str], tuple[Quarantined, _Files]] = {}
+        self._apart: dict[tuple[str, str], tuple[Quarantined, MemoryFiles]] = {}
         self._apart_receipts: dict[tuple[str, str], SignedBytes] = {}
         self._heads: dict[tuple[str, str], Head] = {}
         self._tombstones: dict[tuple[str, str], list[tuple[str, Tombstone]]] = {}
@@ -244,7 +117,7 @@ class MemoryStore:
         with self._lock:
             if key in self._open:
                 raise StoreError(f"{key.clip} is being fetched already", remedy="wait for that fetch to end")
-            files = self._partials.get(key) or _Files({})
+            files = self._partials.get(key) or MemoryFiles({})
             partial = MemoryPartial(self, key, files, expected_bytes)
             available = self.space().available_bytes
             if partial.missing_bytes > available:
@@ -433,7 +306,7 @@ class MemoryStore:
         held = (*self._partials.values(), *self._clips.values(), *(files for _, files in self._apart.values()))
         return max(0, self._total_bytes - sum(files.total for files in held))
 
-    def _stored(self, files: _Files) -> StoredClip:
+    def _stored(self, files: MemoryFiles) -> StoredClip:
         content = bytes(files.content.get(MANIFEST, b""))
         stored = stored_of(decode(content, Manifest), content, receipted=False)
         return (
@@ -450,11 +323,11 @@ class MemoryStore:
                 what = "line 0" if other.start_sha256 != manifest.start_sha256 else "manifest"
                 yield Conflict(what, other.key)
 
-    def _set_apart(self, files: _Files, key: ClipKey, reason: str, utc_ns: int) -> Quarantined:
+    def _set_apart(self, files: MemoryFiles, key: ClipKey, reason: str, utc_ns: int) -> Quarantined:
         note = QuarantineNote((reason[:1000],), format_utc(utc_ns), files.total)
         return self._place_apart(files, key, note)
 
-    def _place_apart(self, files: _Files, key: ClipKey, note: QuarantineNote) -> Quarantined:
+    def _place_apart(self, files: MemoryFiles, key: ClipKey, note: QuarantineNote) -> Quarantined:
         count, place = 1, key.clip
         while (key.device, place) in self._apart:
             there = self._apart[key.device, place][0]

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evidence.documents import Checkpoint, CustodyHead
+from evidence.documents import Checkpoint, CustodyHead, decode, encode
 from evidence.errors import EvidenceError
 from evidence.roles import Role
 from evidence.signer import load_signer
 from evidence.steps import Operation, set_step_hook
 from evidence.storage import StorageError
 from host.custody import (
+    CustodyEntry,
     CustodyError,
     CustodyLog,
     CustodyTamperedError,
@@ -203,9 +205,6 @@ def _extend(path: Path, count: int) -> None:
     """Append entries without a sync for each."""
     import msgspec
 
-    from evidence.documents import decode, encode
-    from host.custody import CustodyEntry
-
     line = path.read_bytes()
     entry = decode(line[:-1], CustodyEntry)
     with path.open("ab") as file:
@@ -329,3 +328,15 @@ def test_a_checkpoint_by_anybody_else_is_none(log: CustodyLog, pki: "Pki") -> No
     other = make_checkpoint(log, "dock7-a", camera, NOW_NS)
     with pytest.raises(EvidenceError, match="role"):
         read_checkpoint(other.document, other.cms, pki.trust.roots)
+
+
+def test_the_example_of_the_formats_page_is_an_entry() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "formats.md").read_text("utf-8")
+    lines = [line.strip() for line in page.splitlines() if line.startswith('    {"type":"preroll-custody-v1"')]
+    (entry,) = (decode(line.encode(), CustodyEntry) for line in lines)
+    assert (entry.kind, entry.index) == ("clip_stored", 5120)
+    fields = re.findall(
+        r"^\| `([a-z0-9_`, ]+)` \|", page.partition("## Custody log")[2].partition("## ")[0], re.MULTILINE
+    )
+    named = [name.strip("` ") for row in fields for name in row.split(",")]
+    assert named == ["type", *CustodyEntry.__struct_fields__]
