@@ -53,9 +53,9 @@ docs: $(VENV)/.demo
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --extra demo pyproject.toml -o requirements/demo.txt
+	    --custom-compile-command "make lock" --extra demo --extra dock pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --extra demo --group dev -c requirements/demo.txt pyproject.toml -o requirements/test.txt
+	    --custom-compile-command "make lock" --extra demo --extra dock --group dev -c requirements/demo.txt pyproject.toml -o requirements/test.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
