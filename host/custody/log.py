@@ -101,17 +101,20 @@ class CustodyLog:
             StorageError: storage refuses; the entry never was, and what was written of it is cut off.
         """
         with self._lock:
-            entry = CustodyEntry(
-                store=self._store,
-                index=self._head.entries + 1 if self._head else 1,
-                previous=self._head.head if self._head else None,
-                utc=format_utc(utc_ns),
-                kind=kind,
-                device=device,
-                clip=clip,
-                manifest_sha256=manifest_sha256,
-                detail=dict(detail or {}),
-            )
+            try:
+                entry = CustodyEntry(
+                    store=self._store,
+                    index=self._head.entries + 1 if self._head else 1,
+                    previous=self._head.head if self._head else None,
+                    utc=format_utc(utc_ns),
+                    kind=kind,
+                    device=device,
+                    clip=clip,
+                    manifest_sha256=manifest_sha256,
+                    detail=dict(detail or {}),
+                )
+            except ValueError as error:
+                raise CustodyError("not an entry of the custody log", found=str(error)) from error
             line = _line(entry)
             self._write(line)
             self._took(ReadEntry(entry, hashlib.sha256(line).hexdigest(), self._size, self._size + len(line)))

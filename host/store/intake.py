@@ -102,16 +102,19 @@ class Intake:
         """Give a clip in quarantine its receipt, on a named operator's word.
 
         Raises:
-            StoreError: its manifest cannot be read.
+            StoreError: its manifest cannot be read, or another file is missing.
             StorageError: storage refuses.
         """
         there = self._store.quarantine_receipt_of(clip)
         if there is not None:
             return there
+        read = self._store.read_quarantined(clip)
         head = self._logged(
             "quarantine_released", clip.key, moment, once=True, operator=operator, reason=reason
         )
-        return issue_quarantine_receipt(self._store, clip, head, moment, self._signer)
+        return issue_quarantine_receipt(
+            self._store, clip, read, custody=head, moment=moment, signer=self._signer
+        )
 
     def _sign(
         self, held: Held, moment: CameraMoment, *, new: bool, conflicts: tuple[Conflict, ...] = ()

@@ -28,7 +28,7 @@ from host.store.errors import StoreError, StoreFullError
 from host.store.heads import HeadVerdict, judge_head, read_shown_head
 from host.store.memoryfiles import MemoryFiles, MemoryPartial
 from host.store.protocol import DamagedClip, Partial, VerifiedClip
-from host.store.readback import Trust, digests_of, read_back
+from host.store.readback import Trust, digests_of, read_back, receiptable
 from host.store.shelves import stored_of
 from host.store.values import (
     MANIFEST,
@@ -232,7 +232,7 @@ class MemoryStore:
             manifest = decode(bytes(files.content.get(MANIFEST, b"")), Manifest)
         except DocumentError as error:
             raise StoreError(f"{clip.place} has no manifest that can be read") from error
-        return (manifest, *digests_of(files))
+        return (manifest, *receiptable(*digests_of(files)))
 
     def attach_quarantine_receipt(self, clip: Quarantined, receipt: SignedBytes) -> None:
         """Keep the receipt of a clip that was released from quarantine."""

@@ -165,7 +165,7 @@ class EvidenceStore(Protocol):
         """Sync and read back what lies apart, unjudged: its manifest, the digests of its files, the way.
 
         Raises:
-            StoreError: its manifest cannot be read, so no receipt can name its number.
+            StoreError: its manifest cannot be read or another file is missing: no receipt can be for it.
         """
 
     def attach_quarantine_receipt(self, clip: Quarantined, receipt: SignedBytes) -> None:

@@ -9,7 +9,7 @@ from host.store.direct import OpenFile
 from host.store.errors import StoreError
 from host.store.layout import StoreLayout
 from host.store.partial import DirectoryFiles
-from host.store.readback import digests_of
+from host.store.readback import digests_of, receiptable
 from host.store.shelves import (
     NOTE,
     list_directory,
@@ -83,7 +83,7 @@ class Quarantine:
         manifest = manifest_of(directory)
         sync_clip(directory)
         sync_directory(directory.parent)
-        return (manifest, *digests_of(DirectoryFiles(directory, self._opener)))
+        return (manifest, *receiptable(*digests_of(DirectoryFiles(directory, self._opener))))
 
     def attach_receipt(self, clip: Quarantined, receipt: SignedBytes) -> None:
         """Keep a receipt; one that is there stays."""

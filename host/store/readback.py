@@ -25,7 +25,7 @@ from evidence.paths import verify_path
 from evidence.revocation import Revocations
 from evidence.roles import Role
 from evidence.storage import StorageError
-from host.store.errors import VerificationError
+from host.store.errors import StoreError, VerificationError
 from host.store.values import CIPHERTEXT, CLIP_FILES, JOURNAL, MANIFEST, SIGNATURE, TAIL, ClipKey, ReadBack
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "camera_manifest",
     "digests_of",
     "read_back",
+    "receiptable",
 ]
 
 MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
@@ -155,6 +156,23 @@ def digests_of(files: ClipFiles, names: Sequence[str] = CLIP_FILES) -> tuple[tup
             found.append(_digest(reader, name))
             ways.add(reader.way)
     return tuple(found), Reread.CACHE_DROPPED if Reread.CACHE_DROPPED in ways else Reread.DIRECT
+
+
+def receiptable(files: tuple[NamedBlob, ...], way: Reread) -> tuple[tuple[NamedBlob, ...], Reread]:
+    """Pass on digests that a receipt can list: all four files, or all but the ciphertext.
+
+    Raises:
+        StoreError: another file is missing, so there is nothing that a receipt could be for.
+    """
+    names = tuple(file.name for file in files)
+    if names not in (CLIP_FILES, CLIP_FILES[1:]):
+        raise StoreError(
+            "not all files of the clip are there",
+            expected=", ".join(CLIP_FILES),
+            found=", ".join(names) or "none",
+            remedy="fetch it again",
+        )
+    return files, way
 
 
 class _Examination:

@@ -58,22 +58,23 @@ def issue_receipt(
 def issue_quarantine_receipt(
     store: EvidenceStore,
     clip: Quarantined,
+    read: tuple[Manifest, tuple[NamedBlob, ...], Reread],
+    *,
     custody: CustodyHead,
     moment: CameraMoment,
     signer: Signer,
 ) -> SignedBytes:
     """Return a receipt with verdict `quarantined`, once an operator released the clip.
 
-    All readable bytes are read back first; what the camera could not read is listed.
+    `read` is what `read_quarantined` returned; what the camera could not read is listed.
 
     Raises:
-        StoreError: the clip's manifest cannot be read, so no receipt can name its number.
         StorageError: storage refuses; there is no receipt.
     """
     there = store.quarantine_receipt_of(clip)
     if there is not None:
         return there
-    manifest, files, way = store.read_quarantined(clip)
+    manifest, files, way = read
     receipt = _receipt(
         store.store_id,
         manifest,

@@ -252,6 +252,16 @@ def test_quarantine_again_takes_the_place_of_an_earlier_try(dock: "Dock") -> Non
         dock.store.read_quarantined(apart)
 
 
+def test_what_lacks_a_file_gets_no_receipt_and_no_entry_that_says_so(dock: "Dock") -> None:
+    clip = dock.clips.make()
+    partial = dock.store.open_partial(clip.key, clip.size)
+    partial.put("manifest.json", clip.files["manifest.json"])
+    apart = dock.intake.set_apart(partial, ("no journal",), dock.moment)
+    with pytest.raises(StoreError, match="not all files"):
+        dock.intake.release(apart, "why not", "j.doe", dock.moment)
+    assert [read.entry.kind for read in dock.custody.entries()] == ["clip_quarantined"]
+
+
 def test_heads_only_rise_and_the_highest_stays(dock: "Dock") -> None:
     outcomes = [
         dock.store.keep_head(signed, dock.pki.trust).outcome
