@@ -1,19 +1,35 @@
 """The policy in force: made from `[policy]` of the TOML until a dock has pushed a signed one."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import msgspec
 
 from device.config import ConfigError, DeviceConfig
+from device.errors import DeviceError
+from device.vault.configstore import read_config
 from evidence.age.errors import AgeError
 from evidence.age.keyfiles import parse_recipients
 from evidence.age.keys import Recipient
-from evidence.documents import Config, ConfigRef, Gestures, Sound, encode
+from evidence.documents import Config, ConfigRef, Gestures, Sound, decode, encode
+from evidence.errors import EvidenceError
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["Policy", "PolicyError", "load_policy", "policy_of"]
+
+_log = logging.getLogger(__name__)
 
 _NS_PER_S = 1_000_000_000
+_HOLD_NS = (_NS_PER_S // 2, 30 * _NS_PER_S)
+_CONFIRM_NS = (_NS_PER_S, 60 * _NS_PER_S)
+
+
+class PolicyError(DeviceError):
+    """A policy document cannot be used; `field` is what is wrong in it."""
+
+    def __init__(self, field: str, *, expected: str, found: str) -> None:
+        self.field = field
+        super().__init__(field, expected=expected, found=found)
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -25,11 +41,60 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 def load_policy(config: DeviceConfig, directory: Path) -> Policy:
-    """Make the policy of version 0 from the TOML; a relative `recipients_file` is looked for in `directory`.
+    """Return the policy in force: what a dock pushed, else version 0 from the TOML.
+
+    A pushed one was verified before it was stored, and is again once the dock's port is up; its signature is
+    not looked at here, because that takes X.509, and a press shall not wait for it. One that is damaged is
+    reported, and the TOML's holds: a camera records in any case. Relative paths start at `directory`.
 
     Raises:
         ConfigError: the recipients cannot be read, there is none, or they are of two kinds.
     """
+    return _pushed_policy(config, directory) or _policy_of_toml(config, directory)
+
+
+def policy_of(content: bytes, device: str) -> Policy:
+    """Read a policy document for a device and check what its types do not say.
+
+    Raises:
+        PolicyError: the field that is wrong, and why.
+    """
+    try:
+        document = decode(content, Config)
+    except EvidenceError as error:
+        _, found, path = error.found.rpartition("`$")
+        field = path.rstrip("`").lstrip(".") if found else ""
+        raise PolicyError(field or "document", expected="the fields of a policy", found=error.found) from error
+    if device not in document.devices:
+        raise PolicyError("devices", expected=device, found=", ".join(document.devices)[:200])
+    gestures = document.gestures
+    for field, value, (least, most) in (
+        ("gestures.hold_ns", gestures.hold_ns, _HOLD_NS),
+        ("gestures.confirm_ns", gestures.confirm_ns, _CONFIRM_NS),
+    ):
+        if not least <= value <= most:
+            raise PolicyError(field, expected=f"{least} to {most}", found=str(value))
+    try:
+        recipients = tuple(parse_recipients("\n".join(document.recipients)))
+    except AgeError as error:
+        raise PolicyError("recipients", expected="age recipients", found=str(error)) from error
+    kinds = sorted({recipient.kind for recipient in recipients})
+    if len(kinds) != 1:
+        raise PolicyError("recipients", expected="all of one kind", found=" and ".join(kinds) or "none")
+    reference = ConfigRef(version=document.version, sha256=hashlib.sha256(content).hexdigest())
+    return Policy(document, reference, recipients)
+
+
+def _pushed_policy(config: DeviceConfig, directory: Path) -> Policy | None:
+    try:
+        pushed = read_config(directory / config.device.vault)
+        return policy_of(pushed.document, config.device.id) if pushed else None
+    except (EvidenceError, PolicyError) as error:
+        _log.error("the configuration that a dock pushed is not used: %s", error)
+        return None
+
+
+def _policy_of_toml(config: DeviceConfig, directory: Path) -> Policy:
     policy = config.policy
     text = "\n".join(policy.recipients)
     where = "policy.recipients"

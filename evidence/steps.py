@@ -13,7 +13,9 @@ from pathlib import Path
 
 __all__ = [
     "CREATE_STEPS",
+    "RECEIPT_STEPS",
     "RECOVER_STEPS",
+    "RELEASE_STEPS",
     "SEAL_STEPS",
     "WRITE_STEPS",
     "Operation",
@@ -66,6 +68,35 @@ SEAL_STEPS = tuple(
 )
 """From the last line, or from recovery's figures, to a sealed clip."""
 
+_TOMBSTONE_FILES = ("journal.jsonl", "manifest.json", "manifest.p7s", "receipt.json", "receipt.p7s")
+
+RECEIPT_STEPS = tuple(
+    f"{operation} {name}"
+    for file in ("receipt.p7s", "receipt.json")
+    for operation, name in (
+        ("create", f".{file}.tmp"),
+        ("append", f".{file}.tmp"),
+        ("sync", f".{file}.tmp"),
+        ("rename", f".{file}.tmp"),
+        ("sync-directory", "clip"),
+    )
+)
+"""From a receipt that is good to a clip that is releasable."""
+
+RELEASE_STEPS = (
+    "make-directory tombstone",
+    *(f"{operation} {name}" for name in _TOMBSTONE_FILES for operation in ("create", "append", "sync")),
+    "sync-directory tombstone",
+    "rename tombstone",
+    "sync-directory tombstones",
+    "rename clip",
+    "sync-directory clips",
+    *(f"remove {name}" for name in ("clip.mp4.age", *_TOMBSTONE_FILES)),
+    "remove remains",
+    "sync-directory clips",
+)
+"""From a releasable clip to its tombstone; the files that are removed come in any order."""
+
 RECOVER_STEPS = (
     "make-directory rejected",  # a manifest that this camera did not sign
     "sync-directory vault",
@@ -88,8 +119,8 @@ RECOVER_STEPS = (
 StepHook = Callable[[Operation, Path], None]
 """Hears of each step before it happens; one that raises or never returns ends the process there."""
 
-_CLAIM_PREFIX = ".claim-"
-_DIRECTORIES = frozenset({"clips", "rejected"})
+_UNPUBLISHED = {".claim-": "claim", ".making-": "tombstone", ".released-": "remains"}
+_DIRECTORIES = frozenset({"clips", "rejected", "tombstones"})
 _hook: StepHook | None = None
 
 
@@ -106,10 +137,17 @@ def step(operation: Operation, path: Path) -> None:
 
 
 def step_name(operation: Operation, path: Path) -> str:
-    """Name a step as the registry does: a clip's directory is `clip`, one that is not published `claim`."""
+    """Name a step as the registry does: by the file, or by what a directory is.
+
+    A clip's directory is `clip`; one that is not published `claim`; `tombstone` and `remains` are those of a
+    release.
+    """
     name = path.name
-    if name.startswith(_CLAIM_PREFIX):
-        return f"{operation} claim"
+    for prefix, word in _UNPUBLISHED.items():
+        if name.startswith(prefix):
+            return f"{operation} {word}"
+    if operation is Operation.RENAME and path.parent.name == "clips":
+        return f"{operation} clip"
     if operation is not Operation.SYNC_DIRECTORY or name in _DIRECTORIES:
         return f"{operation} {name}"
     return f"{operation} {'vault' if (path / 'clips').is_dir() else 'clip'}"

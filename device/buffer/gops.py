@@ -104,6 +104,12 @@ class Gops:
 
     # -- appending -------------------------------------------------------------------------------------------
 
+    def set_kept(self, keep_ns: int) -> None:
+        """Keep so much from now on; what had aged before is missing for want of time, as after a start."""
+        if keep_ns > self._keep_ns and self._lost is None:
+            self._lost = Shortfall.JUST_STARTED
+        self._keep_ns = keep_ns
+
     def frame(self, frame: EncodedFrame) -> bool:
         """Take one frame; return whether readers have something new. Never raises for a frame."""
         size = len(frame.data)

@@ -54,6 +54,7 @@ class Ring:
         _check("byte limit", limit_bytes, 1, None)
         _check("margin", margin_ns, 0, None)
         self._window_ns = window_ns
+        self._margin_ns = margin_ns
         self._gops = Gops(window_ns, margin_ns, limit_bytes)
         self._shared = SharedGops(self._gops, threading.Lock() if lock is None else lock)
 
@@ -61,6 +62,17 @@ class Ring:
     def window_ns(self) -> int:
         """The seconds that a cursor can ask for."""
         return self._window_ns
+
+    def set_window(self, window_ns: int) -> None:
+        """Keep more or fewer seconds from now on; cursors that are open keep what they have.
+
+        Raises:
+            DeviceError: out of range.
+        """
+        _check("window", window_ns, 0, MAX_WINDOW_NS)
+        with self._shared.lock:
+            self._window_ns = window_ns
+            self._gops.set_kept(window_ns + self._margin_ns)
 
     def frame(self, frame: EncodedFrame) -> None:
         """Append one frame; from any thread, video in decode order. Never raises, never waits for a reader.

@@ -234,6 +234,11 @@ class ControlPanel:
         now_ns = self._now_ns()
         self._inbox.put(lambda: self.core.indicators.set_policy(policy, now_ns))
 
+    def set_hold(self, hold_ns: int) -> None:
+        """Change how long a hold is; a press that is down is measured by the new time. From any thread."""
+        timing = msgspec.structs.replace(self.core.button.timing, hold_ns=hold_ns)
+        self._inbox.put(lambda: setattr(self.core.button, "timing", timing))
+
     def close(self, *, fault: bool = False) -> None:
         """Stop, with everything off, or steady amber on if `fault`. Lines are let go; the unit sets them after.
 

@@ -140,6 +140,11 @@ class RecorderCore:
         self._limit_ns: int | None = None
         self._confirm_ns: int | None = None
 
+    def set_policy(self, policy: RecorderPolicy) -> None:
+        """Change the policy; a clip that is open keeps the limit that it began with."""
+        self._policy = policy
+        self._table = STEP[policy.confirm_stop]
+
     @property
     def next_deadline_ns(self) -> int | None:
         """When `tick` must be called next, `None` if nothing is due."""

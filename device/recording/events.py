@@ -2,6 +2,7 @@
 
 import msgspec
 
+from device.recording.core import RecorderPolicy
 from device.vault.space import minutes_left
 from evidence.documents.fields import Ended
 
@@ -10,7 +11,9 @@ __all__ = [
     "ClipEnded",
     "ClipFailed",
     "ClipProgress",
+    "DockPresence",
     "LogTrouble",
+    "PolicyChange",
     "RecorderEvent",
     "ShutdownRequest",
     "StorageLevel",
@@ -80,6 +83,18 @@ class LogTrouble(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class DockPresence(msgspec.Struct, frozen=True, tag=True):
+    """A dock talks to the camera, or has not for a while."""
+
+    docked: bool
+
+
+class PolicyChange(msgspec.Struct, frozen=True, tag=True):
+    """A dock pushed another policy."""
+
+    policy: RecorderPolicy
+
+
 class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
     """Seal what is open, and end."""
 
@@ -87,5 +102,13 @@ class ShutdownRequest(msgspec.Struct, frozen=True, tag=True):
 
 
 RecorderEvent = (
-    ClipProgress | ClipEnded | ClipFailed | StorageLevel | BatteryLevel | LogTrouble | ShutdownRequest
+    ClipProgress
+    | ClipEnded
+    | ClipFailed
+    | StorageLevel
+    | BatteryLevel
+    | LogTrouble
+    | DockPresence
+    | PolicyChange
+    | ShutdownRequest
 )

@@ -25,7 +25,9 @@ from device.recording.events import (
     ClipEnded,
     ClipFailed,
     ClipProgress,
+    DockPresence,
     LogTrouble,
+    PolicyChange,
     RecorderEvent,
     ShutdownRequest,
     StorageLevel,
@@ -98,6 +100,7 @@ class Recorder:
         self._battery: BatteryLevel | None = None
         self._camera: StateKind | None = None
         self._clips_ended = 0
+        self._docked = False
         self._status_lock = threading.Lock()
         self._status = self._snapshot()
         self.last_ended: ClipEnded | None = None
@@ -139,6 +142,11 @@ class Recorder:
             self._take_writer(event)
         elif isinstance(event, StorageLevel | LogTrouble | BatteryLevel | ShutdownRequest):
             self._take_condition(event)
+        elif isinstance(event, PolicyChange):
+            self._core.set_policy(event.policy)
+        elif isinstance(event, DockPresence):
+            self._docked = event.docked
+            self._show()
         else:
             self._take_control(event)
 
@@ -349,6 +357,7 @@ class Recorder:
                 self._core.state,
                 battery_low=self._battery is not None and self._battery.low,
                 storage_low=minutes is not None and minutes < self._low_minutes,
+                docked=self._docked,
             )
         )
 

@@ -16,7 +16,7 @@ _IDLE = {
 }
 
 
-def indicator(state: State, *, battery_low: bool, storage_low: bool) -> IndicatorState:
+def indicator(state: State, *, battery_low: bool, storage_low: bool, docked: bool = False) -> IndicatorState:
     """Choose the pattern: while recording a low battery outdoes a low storage."""
     if state in RECORDING_STATES:
         if battery_low:
@@ -24,6 +24,8 @@ def indicator(state: State, *, battery_low: bool, storage_low: bool) -> Indicato
         return IndicatorState.RECORDING_STORAGE_LOW if storage_low else IndicatorState.RECORDING
     if state is State.READY and battery_low:
         return IndicatorState.BATTERY_LOW
+    if state is State.READY and docked:
+        return IndicatorState.DOCKED
     return _IDLE[state]
 
 

@@ -69,6 +69,8 @@ class WriterContext(msgspec.Struct, frozen=True):
     sound_lag_ns: int = 300_000_000
     drain_s: float = 1.0
     """How long to wait for the last frames after a stop when none come any more."""
+    wearer: Callable[[UtcMapping], str | None] = lambda _: None
+    """Who wears the camera at a moment, by the shift that a dock assigned."""
     claim_tries: int = 20
     claim_retry_s: float = 0.5
 
@@ -238,7 +240,7 @@ class ClipThread:
             clock=Clock(source=mapping.source, error_ns=mapping.error_ns, set_ns=mapping.set_ns),
             config=context.policy.reference,
             recipients=document.recipients,
-            wearer=None,
+            wearer=context.wearer(mapping),
             media=media,
             firmware=context.firmware,
         )

@@ -63,6 +63,12 @@ class LogThread:
         with self._head_lock:
             return self._head
 
+    def docked(self, index: int) -> None:
+        """Note that a dock has all lines up to this one: they may be cut away sooner."""
+        head = self.head
+        if head is not None and self._log.docked_index < index <= head.index:
+            self._log.docked_index = index
+
     def post(
         self, kind: str, at_ns: int, detail: Detail | None = None, *, urgent: bool = False
     ) -> "Future[LogHead]":

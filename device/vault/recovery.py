@@ -16,7 +16,7 @@ from typing import Protocol
 
 import msgspec
 
-from device.vault.layout import CLAIM_PREFIX, VaultLayout
+from device.vault.layout import VaultLayout
 from evidence.documents import ClipStart, Ended, LogHead, Manifest
 from evidence.errors import EvidenceError
 from evidence.eventlog import LogReader, LogSegment, first_entry, log_segments
@@ -259,7 +259,7 @@ def _clips_of(directory: Path) -> list[Path]:
         found = [path for path in directory.iterdir() if path.is_dir() and not path.is_symlink()]
     except OSError as error:
         raise StorageError("cannot list the clips", error) from error
-    clips = (path for path in found if not path.name.startswith(CLAIM_PREFIX))
+    clips = (path for path in found if not path.name.startswith("."))  # a claim, or what a release left
     return sorted(clips, key=lambda path: (path.name.rpartition("-")[2].zfill(18), path.name))
 
 

@@ -25,7 +25,7 @@ from evidence.storage import (
     sync_directory,
 )
 
-__all__ = ["ClaimedClip", "ClipEntry", "ClipPlace", "FileOpener", "Vault", "list_clips"]
+__all__ = ["ClaimedClip", "ClipEntry", "ClipPlace", "FileOpener", "Numbering", "Vault", "list_clips"]
 
 FileOpener = Callable[[Path], AppendFile]
 """Creates a file to append to; tests put a slow or failing card here."""
@@ -41,6 +41,14 @@ class ClipPlace(msgspec.Struct, frozen=True):
     generation: int
     number: int
     previous_start: str | None
+
+
+class Numbering(msgspec.Struct, frozen=True):
+    """The epoch, the highest number in it (0 if none), and the digest of that number's line 0."""
+
+    facts: VaultFacts
+    number: int
+    start_sha256: str | None
 
 
 class ClaimedClip(msgspec.Struct, frozen=True):
@@ -89,6 +97,11 @@ class Vault:
     def last_number(self) -> int:
         """The highest number claimed in this epoch, 0 if none."""
         return self._number
+
+    def numbering(self) -> Numbering:
+        """How far the numbering has come, all of one moment."""
+        with self._lock:
+            return Numbering(self._layout.facts, self._number, self._last_start)
 
     def space(self) -> Space:
         """Space left on the vault's file system.
@@ -211,7 +224,7 @@ def list_clips(root: Path, state_of: Callable[[str], str | None] = lambda _: Non
     pattern = "*/journal.jsonl" if (root / "vault.json").is_file() else "*/*/journal.jsonl"
     for journal in sorted((root / "clips").glob(pattern)):
         directory = journal.parent
-        if directory.name.startswith(CLAIM_PREFIX):
+        if directory.name.startswith("."):  # work under way
             continue
         media = directory / "clip.mp4.age"
         lies = "sealed" if (directory / "manifest.json").is_file() else "unsealed"

@@ -33,6 +33,12 @@ class SoundGate:
         """Whether frames pass."""
         return self._always or self._from_ns is not None
 
+    def set_before_press(self, allowed: bool) -> None:
+        """Change the policy of sound in the pre-event seconds; what is held from before stays back."""
+        with self._lock:
+            self._always = allowed
+            self._held.clear()
+
     def open(self, from_ns: int) -> None:
         """Let pass what is held and all that follows, as far as it starts at `from_ns` or later.
 
