@@ -275,6 +275,8 @@ class ClipThread:
         over = self._put(clip, items)
         while not over:
             live = self._live = self._cursor.lag_ns <= _LIVE_NS
+            if live and self._caught_up_ns is None and self._put_rest(clip):
+                return
             # The first sync point does not wait for its share of the flush: it is what lights the lamp.
             if clip.sync_if_due(self._context.now_ns(), live=live or not clip.frames_synced):
                 self._report(clip, live=live)
@@ -288,6 +290,15 @@ class ClipThread:
                     return  # the camera gives no more: the clip ends with what there is
                 clip.advance(self._context.now_ns())
             over = self._put(clip, items)
+
+    def _put_rest(self, clip: ClipWriter) -> bool:
+        """Write what little is left of the flush; whether the clip is over.
+
+        So the sync point that says "caught up" attests it too, and is not a fragment and more behind the ring.
+        """
+        items = self._cursor.read_nowait(limit_bytes=_READ_BYTES)
+        self._take_orders(clip)
+        return self._put(clip, items)
 
     def _put(self, clip: ClipWriter, items: list[Item]) -> bool:
         """Write items; whether the clip is over."""
