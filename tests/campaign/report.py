@@ -61,7 +61,7 @@ then pass the same check, complete or not, and attest the same frames.
 
 Seconds from the last picture that decodes to the last that the ring had (or to the stop), for kills after the
 writer had caught up. *Not attested* counts from the last sync point, where what a power cut leaves for certain
-ends. Limit: 1.0 s.
+ends. Limit: 1.0 s; what is not attested, on the card, 0.2 s more for its stall.
 
 {losses}
 
