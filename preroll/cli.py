@@ -52,6 +52,16 @@ _DEVICE = LazyGroup(
     },
     "The camera.",
 )
+_DOCK = LazyGroup(
+    "dock",
+    {
+        "run": ("preroll.commands.dock:run", "The dock agent."),
+        "status": ("preroll.commands.dock:status", "Bays, quarantine, store."),
+        "assign": ("preroll.commands.dock:assign", "A camera to a wearer, for a shift."),
+        "release": ("preroll.commands.dock:release", "A clip out of quarantine."),
+    },
+    "The dock.",
+)
 _CLIP = LazyGroup(
     "clip",
     {
@@ -75,6 +85,7 @@ root = LazyGroup(
     {
         "demo": ("preroll.commands.demo:command", "The whole system on one machine."),
         "device": ("preroll.cli:_DEVICE", "The camera: run, selftest."),
+        "dock": ("preroll.cli:_DOCK", "The dock: run, status, assign, release."),
         "keys": ("preroll.commands.keys:command", "Agencies, keys and certificates."),
         "clip": ("preroll.cli:_CLIP", "Clips: list, verify, decrypt, dispose."),
         "config": ("preroll.cli:_CONFIG", "Check a configuration."),

@@ -1,0 +1,180 @@
+"""The dock's configuration: a TOML file, checked strictly, with the line of what is wrong (docs/dock.md)."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from docklink.limits import Timeouts
+from evidence.errors import EvidenceError
+
+__all__ = [
+    "BaySection",
+    "ClockSection",
+    "ConfigError",
+    "DockConfig",
+    "DockSection",
+    "LimitSection",
+    "StoreSection",
+    "TimeoutSection",
+    "load_config",
+    "parse_config",
+]
+
+_Id = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+_BayName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+_Wait = Annotated[float, Meta(gt=0, le=3600)]
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_HIGHEST_PORT = 65_535
+
+
+class ConfigError(EvidenceError):
+    """A configuration file cannot be used; the line says which file, which key, and what would be right."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all tables of the file have in common: no unknown keys."""
+
+
+class DockSection(_Section, frozen=True, kw_only=True):
+    """Who this dock is, its keys, whom it trusts, and where it keeps what is not evidence."""
+
+    id: _Id
+    keys: str = "/etc/preroll/keys"
+    root: str = "/etc/preroll/root.pem"
+    crls: tuple[str, ...] = ()
+    state: str = "/var/lib/preroll/dock"
+
+
+class StoreSection(_Section, frozen=True, kw_only=True):
+    """Where clips are kept for good; `id` guards against another disk in the same place."""
+
+    path: str
+    id: _Id
+    reserve_mib: Annotated[int, Meta(ge=0)] = 1024
+
+
+class LimitSection(_Section, frozen=True, kw_only=True):
+    """How many bays move footage at once, and how large a part each takes in its turn."""
+
+    offloads: Annotated[int, Meta(ge=1, le=1024)] = 8
+    part_mib: Annotated[int, Meta(ge=1, le=1024)] = 8
+
+
+class TimeoutSection(_Section, frozen=True, kw_only=True):
+    """Seconds: those of the link (docs/docklink.md), and how often an idle bay is looked at."""
+
+    connect_s: _Wait = 3.0
+    handshake_s: _Wait = 10.0
+    progress_s: _Wait = 5.0
+    answer_s: _Wait = 60.0
+    line_s: _Wait = 30.0
+    look_s: _Wait = 5.0
+    retry_s: _Wait = 10.0
+
+    @property
+    def link(self) -> Timeouts:
+        """Those of one session."""
+        return Timeouts(handshake_s=self.handshake_s, progress_s=self.progress_s, answer_s=self.answer_s)
+
+
+class ClockSection(_Section, frozen=True, kw_only=True):
+    """How far off the dock's own clock can be; cameras add it to their bound."""
+
+    error_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 100
+
+
+class BaySection(_Section, frozen=True, kw_only=True):
+    """One bay; exactly one of `tcp` (HOST:PORT), `serial` (a device) and `usb` (a USB serial number)."""
+
+    name: _BayName
+    tcp: str | None = None
+    serial: str | None = None
+    usb: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    baud: Annotated[int, Meta(ge=1200, le=10_000_000)] = 115_200
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port, if it is a TCP bay; `parse_config` has checked the form."""
+        found = _ADDRESS.fullmatch(self.tcp or "")
+        return (found["host"].strip("[]"), int(found["port"])) if found else None
+
+
+class DockConfig(_Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    dock: DockSection
+    store: StoreSection
+    limits: LimitSection = LimitSection()
+    timeouts: TimeoutSection = TimeoutSection()
+    clock: ClockSection = ClockSection()
+    bay: tuple[BaySection, ...] = ()
+
+    def resolved(self, directory: Path) -> "DockConfig":
+        """Return it with relative paths taken from the directory of the file."""
+        dock, store = self.dock, self.store
+        return msgspec.structs.replace(
+            self,
+            dock=msgspec.structs.replace(
+                dock,
+                keys=str(directory / dock.keys),
+                root=str(directory / dock.root),
+                crls=tuple(str(directory / each) for each in dock.crls),
+                state=str(directory / dock.state),
+            ),
+            store=msgspec.structs.replace(store, path=str(directory / store.path)),
+        )
+
+
+def load_config(path: Path) -> DockConfig:
+    """Read and check a configuration file; relative paths in it start at its directory.
+
+    Raises:
+        ConfigError: it cannot be read, is not TOML, has an unknown or wrong key, or a bay without a way to it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}", found=error.strerror or "", remedy="name a readable file"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not text", expected="UTF-8", found=f"byte {error.start}") from error
+    return parse_config(text, str(path)).resolved(path.resolve().parent)
+
+
+def parse_config(text: str, name: str) -> DockConfig:
+    """Check the text of a configuration; `name` is what errors call it.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    try:
+        config = msgspec.convert(tomllib.loads(text), DockConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not TOML", found=str(error)) from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: wrong or missing key", found=str(error)) from error
+    _check_bays(config, name)
+    return config
+
+
+def _check_bays(config: DockConfig, name: str) -> None:
+    seen: set[str] = set()
+    for bay in config.bay:
+        ways = [each for each in (bay.tcp, bay.serial, bay.usb) if each is not None]
+        if len(ways) != 1:
+            raise ConfigError(
+                f"{name}: bay {bay.name}", expected="one of tcp, serial and usb", found=f"{len(ways)} of them"
+            )
+        if bay.tcp is not None and (bay.address is None or not 0 < bay.address[1] <= _HIGHEST_PORT):
+            raise ConfigError(f"{name}: bay {bay.name}: tcp", expected="HOST:PORT", found=ascii(bay.tcp[:80]))
+        for key in {bay.name, f"way {ways[0]}"}:
+            if key in seen:
+                raise ConfigError(
+                    f"{name}: bay {bay.name}", expected="a name and a way of its own", found=f"{key!a} twice"
+                )
+            seen.add(key)

@@ -1,0 +1,251 @@
+"""One session with a camera: who it is, its clock, its head, its tombstones, its clips, and what is missing."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from docklink.client import DockClient
+from docklink.errors import PeerRefusedError, ProtocolError
+from docklink.httpclient import AnswerError
+from docklink.messages import ClipEntry, Device, SignedDocument, TombstoneEntry, WearerAssignment
+from evidence.clock import format_utc
+from evidence.cms import sign_cms
+from evidence.documents import EpochGrant, Head, Receipt, decode, encode
+from evidence.errors import EvidenceError, ExplainedError
+from evidence.storage import StorageError
+from host.custody import HeadStanding
+from host.offload.accounts import Completeness
+from host.offload.clip import ClipOffload, Outcome, Watch
+from host.offload.clockwork import CameraClock, exchange_clock
+from host.offload.machine import Step
+from host.offload.queue import list_clips, queue_of
+from host.offload.station import Docking, Station
+from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreGoneError
+
+__all__ = ["SessionReport", "Settings", "run_session"]
+
+_MOST_TOMBSTONES = 100_000
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What is to be told to the camera in this session."""
+
+    wearer: WearerAssignment | None = None
+
+
+class SessionReport(msgspec.Struct, frozen=True):
+    """What a session came to. `error` ended it early: a `LinkError`, or what the store said."""
+
+    device: Device
+    outcomes: tuple[Outcome, ...]
+    waiting: int
+    completeness: Completeness | None
+    wearer_told: bool
+    error: ExplainedError | None = None
+
+    @property
+    def stored(self) -> int:
+        """Clips that this store holds, verified, and whose receipt the camera has."""
+        return sum(each.ending is Step.STORED for each in self.outcomes)
+
+
+def run_session(
+    camera: DockClient, station: Station, docking: Docking, settings: Settings, watch: Watch
+) -> SessionReport:
+    """Do all there is to do with a camera that is docked.
+
+    Raises:
+        PeerRefusedError: the camera is not the one that was docked, or says that it is another.
+        LinkError: the session failed before the clips.
+        StorageError: the store failed before the clips.
+        EvidenceError: the store cannot be used.
+    """
+    device = camera.device()
+    if not docking.device == camera.peer.subject_id == device.device:
+        raise PeerRefusedError(
+            "the camera says that it is another", expected=docking.device, found=str(device.device)
+        )
+    if camera.peer.expired:
+        station.announce("certificate_expired", docking.device, "the camera's link certificate has expired")
+    clock = exchange_clock(
+        camera,
+        error_ns=station.clock_error_ns,
+        now_utc_ns=station.now_utc_ns,
+        monotonic_ns=station.monotonic_ns,
+    )
+    verdict = _take_head(camera, station, docking.device)
+    _take_tombstones(camera, station, docking.device)
+    told = settings.wearer is not None and _tell_wearer(camera, station, docking.device, settings.wearer)
+    entries = list_clips(camera.clips())
+    outcomes, error = _offload(camera, station, docking, entries=entries, clock=clock, watch=watch)
+    ended = {each.clip for each in outcomes if each.ending in (Step.STORED, Step.GONE)}
+    queue = queue_of(entries, station, docking)
+    return SessionReport(
+        device=device,
+        outcomes=tuple(outcomes),
+        waiting=sum(entry.clip not in ended for entry, _ in queue),
+        completeness=_complete(station, verdict, entries) if error is None else None,
+        wearer_told=told,
+        error=error,
+    )
+
+
+def _offload(
+    camera: DockClient,
+    station: Station,
+    docking: Docking,
+    *,
+    entries: Sequence[ClipEntry],
+    clock: CameraClock,
+    watch: Watch,
+) -> tuple[list[Outcome], ExplainedError | None]:
+    outcomes: list[Outcome] = []
+    for entry, key in queue_of(entries, station, docking):
+        offload = ClipOffload(
+            camera,
+            key,
+            station,
+            docking,
+            announced_bytes=entry.bytes,
+            moment=clock.moment,
+            watch=watch,
+        )
+        outcome = offload.run()
+        outcomes.append(outcome)
+        if outcome.ending is Step.INTERRUPTED:
+            docking.broke(entry.clip, progressed=outcome.fetched_bytes > 0)
+            return outcomes, outcome.error
+        if outcome.ending is Step.STOPPED:
+            station.announce("fault", key, f"the store failed: {outcome.error}")
+            return outcomes, outcome.error
+        if outcome.ending in (Step.REFUSED, Step.NO_ROOM):
+            station.announce("fault", key, str(outcome.error))
+    return outcomes, None
+
+
+def _take_head(camera: DockClient, station: Station, device: str) -> HeadVerdict | None:
+    """Keep the camera's head; one that is behind is told to begin a new epoch."""
+    try:
+        shown = camera.head()
+    except AnswerError as error:
+        station.announce("fault", device, f"the camera shows no head: {error.problem.detail[:200]}")
+        return None
+    verdict = _judge(station, device, shown)
+    if verdict is None or not verdict.alarm:
+        return verdict
+    station.announce(
+        "integrity_alarm",
+        device,
+        f"head {verdict.outcome.value}: shown number {verdict.shown.number} of generation "
+        f"{verdict.shown.generation}, known number {verdict.highest.number} of generation "
+        f"{verdict.highest.generation}",
+    )
+    station.log(
+        "head_alarm",
+        device=device,
+        detail={
+            "outcome": verdict.outcome.value,
+            "shown": verdict.shown.number,
+            "known": verdict.highest.number,
+        },
+    )
+    if verdict.outcome is not HeadOutcome.BEHIND:
+        return verdict
+    return _grant_epoch(camera, station, device, verdict.highest) or verdict
+
+
+def _grant_epoch(camera: DockClient, station: Station, device: str, highest: Head) -> HeadVerdict | None:
+    grant = encode(
+        EpochGrant(
+            device=device,
+            epoch=highest.epoch,
+            generation=highest.generation,
+            number=highest.number,
+            start_sha256=highest.start_sha256,
+            dock=station.dock_id,
+            utc=format_utc(station.now_utc_ns()),
+        )
+    )
+    try:
+        renewed = camera.open_epoch(SignedDocument(document=grant, cms=sign_cms(grant, station.signer)))
+    except AnswerError as error:
+        station.announce("fault", device, f"no new epoch: {error.problem.detail[:200]}")
+        return None
+    return _judge(station, device, renewed)
+
+
+def _judge(station: Station, device: str, shown: SignedDocument) -> HeadVerdict | None:
+    try:
+        _require_device(decode(shown.document, Head), device)
+        return station.store.keep_head(SignedBytes(document=shown.document, cms=shown.cms), station.trust)
+    except (StorageError, StoreGoneError):
+        raise
+    except EvidenceError as error:
+        station.announce("integrity_alarm", device, f"a head that does not count: {error}")
+        return None
+
+
+def _require_device(head: Head, device: str) -> None:
+    if head.device != device:
+        raise EvidenceError("the head is of another device", expected=device, found=head.device)
+
+
+def _take_tombstones(camera: DockClient, station: Station, device: str) -> None:
+    after = station.accounts.tombstones_known_up_to(device)
+    for count, entry in enumerate(camera.tombstones(after)):
+        if count == _MOST_TOMBSTONES:
+            raise ProtocolError("a list of tombstones without end", expected=f"at most {_MOST_TOMBSTONES}")
+        if station.accounts.has_tombstone(device, entry.clip):
+            continue
+        try:
+            _take_tombstone(station, device, entry)
+        except (StorageError, StoreGoneError):
+            raise
+        except EvidenceError as error:
+            station.announce("integrity_alarm", device, f"tombstone {entry.clip} does not count: {error}")
+
+
+def _take_tombstone(station: Station, device: str, entry: TombstoneEntry) -> None:
+    """Keep what is left of a clip, and hold the custody head that its receipt carries against our log."""
+    files = {
+        "journal.jsonl": entry.start,
+        "manifest.json": entry.manifest.document,
+        "manifest.p7s": entry.manifest.cms,
+        "receipt.json": entry.receipt.document,
+        "receipt.p7s": entry.receipt.cms,
+    }
+    receipt = decode(entry.receipt.document, Receipt)
+    if receipt.device != device or receipt.clip != entry.clip:
+        raise EvidenceError("the tombstone is of another device or clip", found=receipt.clip)
+    stone, conflict = station.store.keep_tombstone(files, station.trust)
+    station.accounts.add_tombstone(stone.manifest, stone.receipt.store)
+    if conflict is not None:
+        station.announce("fork", device, f"two tombstones for {entry.clip}")
+    if stone.receipt.store != station.store.store_id:
+        return
+    standing = station.custody.look_up(stone.receipt.custody)
+    if standing is not HeadStanding.KNOWN:
+        station.announce("fork", device, f"the custody log does not hold the head of {entry.clip}: {standing}")
+
+
+def _tell_wearer(camera: DockClient, station: Station, device: str, wearer: WearerAssignment) -> bool:
+    try:
+        camera.assign_wearer(wearer)
+    except AnswerError as error:
+        station.announce("fault", device, f"the camera takes no wearer: {error.problem.detail[:200]}")
+        return False
+    station.log("wearer_assigned", device=device, detail={"wearer": wearer.wearer, "end": wearer.end_utc})
+    return True
+
+
+def _complete(
+    station: Station, verdict: HeadVerdict | None, entries: Sequence[ClipEntry]
+) -> Completeness | None:
+    if verdict is None:
+        return None
+    found = station.accounts.completeness(verdict.shown, ((each.epoch, each.number) for each in entries))
+    for first, last in found.missing:
+        station.announce("clip_missing", found.device, f"numbers {first} to {last} are nowhere")
+    for fork in found.forks:
+        station.announce("fork", found.device, fork)
+    return found

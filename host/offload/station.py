@@ -1,0 +1,194 @@
+"""What all bays of a dock share, and what one bay remembers of a camera as long as it is docked."""
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from evidence.clock import format_utc
+from evidence.signer import Signer
+from evidence.storage import StorageError
+from host.catalogue import Catalogue, CatalogueIndex
+from host.catalogue.rows import clip_row, quarantined_row
+from host.custody import CustodyLog
+from host.offload.accounts import Accounts
+from host.offload.slots import Turns
+from host.store import ClipKey, EvidenceStore, Intake, Quarantined, StoredClip, Trust
+
+__all__ = ["Docking", "Notice", "Station"]
+
+_logger = logging.getLogger(__name__)
+_NOTICES = 200
+_BREAKS_UNTIL_MISTRUST = 3
+_BREAKS_UNTIL_LEFT = 8
+_CONFIRMED = "receipt_accepted"
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something that somebody has to be told: an alarm, a clip set apart, a fault."""
+
+    utc: str
+    kind: str
+    device: str | None
+    clip: str | None
+    detail: str
+
+
+class Docking:
+    """One camera in one bay, from its arrival to its departure; sessions come and go meanwhile."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.breaks: Counter[str] = Counter()
+        self._mistrusted: set[ClipKey] = set()
+
+    def broke(self, clip: str, *, progressed: bool) -> None:
+        """Note that a session broke in the middle of a clip: others come first then."""
+        if progressed:
+            self.breaks[clip] = min(self.breaks[clip], 1)
+        else:
+            self.breaks[clip] += 1
+
+    def leaves(self, clip: str) -> bool:
+        """Whether a clip is left alone until the camera comes again: session after session broke at it."""
+        return self.breaks[clip] >= _BREAKS_UNTIL_LEFT
+
+    def mistrust(self, key: ClipKey) -> None:
+        """Fetch this clip from now on as it is, and let verification judge."""
+        self._mistrusted.add(key)
+
+    def mistrusts(self, key: ClipKey) -> bool:
+        """Whether the camera gave something else than it signed for, or broke off again and again."""
+        return key in self._mistrusted or self.breaks[key.clip] >= _BREAKS_UNTIL_MISTRUST
+
+
+class Station:
+    """The store with everything around it. Thread-safe."""
+
+    def __init__(
+        self,
+        store: EvidenceStore,
+        custody: CustodyLog,
+        signer: Signer,
+        trust: Trust,
+        *,
+        dock_id: str,
+        index: CatalogueIndex | None = None,
+        offloads: int = 8,
+        part_bytes: int = 8 * 1024 * 1024,
+        patience_s: float = 5.0,
+        clock_error_ns: int = 100_000_000,
+        now_utc_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """Read what the store and its log hold.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        self.store = store
+        self.custody = custody
+        self.signer = signer
+        self.trust = trust
+        self.dock_id = dock_id
+        self.intake = Intake(store, custody, signer, trust)
+        self.turns = Turns(offloads, patience_s=patience_s, now_s=lambda: monotonic_ns() / 1e9)
+        self.part_bytes = part_bytes
+        self.clock_error_ns = clock_error_ns
+        self.now_utc_ns = now_utc_ns
+        self.monotonic_ns = monotonic_ns
+        self.accounts = Accounts(store)
+        self._index = index
+        self._lock = threading.Lock()
+        self._notices: deque[Notice] = deque(maxlen=_NOTICES)
+        self._quarantined: dict[ClipKey, Quarantined] = {each.key: each for each in store.quarantined()}
+        self._confirmed = {
+            read.entry.manifest_sha256
+            for read in custody.entries(containing=_CONFIRMED)
+            if read.entry.kind == _CONFIRMED
+        }
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What was announced last, the oldest first."""
+        with self._lock:
+            return tuple(self._notices)
+
+    def announce(self, kind: str, key: ClipKey | str | None, detail: str) -> None:
+        """Tell people; the same thing twice in a row is told once."""
+        device, clip = (key.device, key.clip) if isinstance(key, ClipKey) else (key, None)
+        notice = Notice(format_utc(self.now_utc_ns()), kind, device, clip, detail[:1000])
+        with self._lock:
+            same = any(
+                (each.kind, each.device, each.clip, each.detail) == (kind, device, clip, notice.detail)
+                for each in self._notices
+            )
+            self._notices.append(notice)
+        if not same:
+            _logger.warning("%s: %s %s: %s", kind, device or "dock", clip or "", notice.detail)
+
+    def log(
+        self, kind: str, *, device: str | None, detail: Mapping[str, str | int | bool | None]
+    ) -> int | None:
+        """Append to the custody log; returns the entry's index. An alarm is announced where storage refuses."""
+        try:
+            head = self.custody.append(kind, utc_ns=self.now_utc_ns(), device=device, detail=detail)
+        except StorageError as error:
+            self.announce("fault", device, f"the custody log does not take {kind}: {error}")
+            return None
+        return head.entries
+
+    def quarantined(self, key: ClipKey) -> Quarantined | None:
+        """Return the clip from quarantine, if it lies there."""
+        with self._lock:
+            return self._quarantined.get(key)
+
+    def all_quarantined(self) -> tuple[Quarantined, ...]:
+        """List what lies apart, from the store."""
+        return self.store.quarantined()
+
+    def note_quarantine(self, apart: Quarantined | None) -> None:
+        """Take note of a clip that was set apart, or whose receipt was given."""
+        if apart is None:
+            return
+        with self._lock:
+            self._quarantined[apart.key] = apart
+        self.note(lambda catalogue: catalogue.put_clip(quarantined_row(apart)))
+
+    def note_stored(self, stored: StoredClip, *, new: bool) -> None:
+        """Take note of a clip in its place."""
+        self.accounts.add(stored)
+        row = msgspec.structs.replace(clip_row(stored), receipted=True)
+        self.note(lambda catalogue: catalogue.put_clip(row))
+        _logger.info("%s %s", "stored" if new else "found in the store", stored.key.clip)
+
+    def note(self, change: Callable[[Catalogue], None]) -> None:
+        """Put something into the catalogue, if there is one that takes it."""
+        if self._index is not None:
+            self._index.note(change)
+
+    def is_confirmed(self, key: ClipKey) -> bool:
+        """Whether the log says that the camera holds the receipt."""
+        with self._lock:
+            return key.manifest_sha256 in self._confirmed
+
+    def confirm(self, key: ClipKey, utc_ns: int) -> None:
+        """Log, once for each clip, that its camera holds the receipt.
+
+        Raises:
+            StorageError: storage refuses.
+        """
+        with self._lock:
+            if key.manifest_sha256 in self._confirmed:
+                return
+            self.custody.append(
+                _CONFIRMED,
+                utc_ns=utc_ns,
+                device=key.device,
+                clip=key.clip,
+                manifest_sha256=key.manifest_sha256,
+            )
+            self._confirmed.add(key.manifest_sha256)

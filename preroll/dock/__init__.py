@@ -1,0 +1,1 @@
+"""How a dock is shown."""

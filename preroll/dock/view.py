@@ -1,0 +1,71 @@
+"""The dock on a terminal: a line a bay, a bar where a clip moves; or a line of JSON for every change."""
+
+import sys
+import threading
+from collections.abc import Callable
+
+from host.bays.status import BayState, BayStatus
+from host.control import DockStatus
+
+__all__ = ["bay_line", "follow"]
+
+_EVERY_S = 0.25
+_MIB = 1 << 20
+
+
+def bay_line(bay: BayStatus) -> str:
+    """Say in one line how a bay stands."""
+    parts = [f"bay {bay.bay}: {bay.state.value}"]
+    if bay.device:
+        parts.append(bay.device)
+    if bay.state is BayState.OFFLOADING and bay.clip:
+        parts.append(f"{bay.clip} {bay.step} {bay.done_bytes // _MIB} of {bay.clip_bytes // _MIB} MiB")
+    if bay.camera:
+        battery = bay.camera.battery_percent
+        parts.append(f"{bay.camera.waiting} waiting")
+        parts += [f"battery {battery} %"] if battery is not None else []
+        parts += [f"{bay.camera.wearer}"] if bay.camera.wearer else []
+    if bay.detail:
+        parts.append(bay.detail)
+    return ", ".join(parts)
+
+
+def follow(status: Callable[[], DockStatus], done: threading.Event, *, as_json: bool) -> None:
+    """Show a dock until `done`."""
+    if as_json:
+        _follow_json(status, done)
+    else:
+        _follow_bars(status, done)
+
+
+def _follow_json(status: Callable[[], DockStatus], done: threading.Event) -> None:
+    import msgspec
+
+    shown: dict[str, bytes] = {}
+    while not done.wait(_EVERY_S):
+        for bay in status().bays:
+            line = msgspec.json.encode(bay)
+            if shown.get(bay.bay) != line:
+                shown[bay.bay] = line
+                sys.stdout.write(line.decode() + "\n")
+                sys.stdout.flush()
+
+
+def _follow_bars(status: Callable[[], DockStatus], done: threading.Event) -> None:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns) as bars:
+        tasks = {bay.bay: bars.add_task(bay_line(bay), total=None) for bay in status().bays}
+        clips: dict[str, str | None] = {}
+        while not done.wait(_EVERY_S):
+            for bay in status().bays:
+                if clips.get(bay.bay) != bay.clip:
+                    clips[bay.bay] = bay.clip
+                    bars.reset(tasks[bay.bay])
+                bars.update(
+                    tasks[bay.bay],
+                    description=bay_line(bay),
+                    completed=bay.done_bytes,
+                    total=bay.clip_bytes or None,
+                )
