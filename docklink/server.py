@@ -134,8 +134,8 @@ class TcpPort:
 
     def close(self) -> None:
         """End the session under way, and `run`, which closes the socket; call it once."""
-        self._stop.set()
         os.eventfd_write(self._wake_fd, 1)
+        self._stop.set()  # after the wake: `run` gives its descriptor back as soon as it sees this
         with self._lock:
             if self._current is not None:
                 self._current.close()
