@@ -18,6 +18,7 @@ __all__ = [
     "ConfigError",
     "DeviceConfig",
     "DeviceSection",
+    "DockportSection",
     "PolicySection",
     "RingSection",
     "SoundSection",
@@ -77,6 +78,22 @@ class StorageSection(_Section, frozen=True, kw_only=True):
     minimum_mib: Annotated[int, Meta(ge=1)] = 8
 
 
+class DockportSection(_Section, frozen=True, kw_only=True):
+    """Where a dock finds the camera: `listen` as `ADDRESS:PORT`, serial lines by their paths. None by default.
+
+    `anchors` is the file with the agency's root certificate; `anchors.pem` beside the keys if it is not named.
+    """
+
+    listen: Annotated[str, Meta(pattern=r"^(|(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+):[0-9]{1,5})$")] = ""
+    serial: tuple[str, ...] = ()
+    anchors: str = ""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is any port."""
+        return bool(self.listen or self.serial)
+
+
 class PolicySection(_Section, frozen=True, kw_only=True):
     """What is recorded and for whom, until a dock has pushed a signed configuration."""
 
@@ -103,6 +120,7 @@ class DeviceConfig(_Section, frozen=True, kw_only=True):
     ring: RingSection = RingSection()
     storage: StorageSection = StorageSection()
     controls: ControlsConfig = ControlsConfig()
+    dockport: DockportSection = DockportSection()
     policy: PolicySection = PolicySection()
 
     @property

@@ -22,15 +22,17 @@ from device.capture.sound.gate import SoundGate
 from device.capture.sound.microphone import Microphone
 from device.capture.source import FrameSource, SourceKind, open_source
 from device.config import ConfigError, DeviceConfig
-from device.controls.panel import ControlPanel, PanelPolicy
-from device.health.clock import read_boot_id, read_mapping
+from device.controls.panel import ControlPanel
+from device.dockport.late import LateDockPort, OpenPort
+from device.health.clock import CameraClock, read_boot_id, read_mapping
 from device.health.watch import BatteryLimits, HealthWatch
 from device.policy import Policy, load_policy
-from device.recording.core import RecorderPolicy
+from device.policyswitch import PolicySwitch, panel_policy, recorder_policy
 from device.recording.events import LogTrouble, ShutdownRequest
-from device.recording.machine import RECORDING_STATES
+from device.recording.machine import RECORDING_STATES, State
 from device.recording.recorder import ClipHandle, Recorder
 from device.recording.writer import ClipThread, WriterContext
+from device.vault.dockstate import DockMemory
 from device.vault.eventlog import EventLog
 from device.vault.layout import VaultLayout, format_vault, open_layout
 from device.vault.logthread import LogThread
@@ -76,6 +78,9 @@ class DeviceService:
         switch_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         self._closing: list[Callable[[], None]] = [lambda: sys.setswitchinterval(switch_s)]
+        self._stop_sound: Callable[[], None] | None = None
+        self._writers: list[ClipThread] = []
+        self.dock: LateDockPort | None = None
         policy = load_policy(config, directory)
         try:
             self._build(policy, directory)
@@ -120,6 +125,10 @@ class DeviceService:
         self._closing.append(self.source.stop)
         signer = load_signer(directory / config.device.keys, Role.CAMERA_EVIDENCE)
         self.vault = self._open_vault(directory / config.device.vault)
+        self.memory = DockMemory(self.vault.layout)
+        if self.memory.damage:
+            _log.error("vault: %s", self.memory.damage)
+        self.clock = CameraClock(self._parts.read_mapping)
         boot = read_boot_id()
         self.log = self._open_log(self.vault.layout, signer, boot, post)
         self.recovery = VaultRecovery(
@@ -137,26 +146,34 @@ class DeviceService:
             boot=boot,
             firmware=device.__version__,
             rate=config.source_options.rate,
-            read_mapping=self._parts.read_mapping,
+            read_mapping=self.clock.read,
             log_head=lambda: self.log.head,
             post=post,
             now_ns=time.monotonic_ns,
             drain_s=self._parts.drain_s,
+            wearer=self.memory.wearer_at,
+        )
+        self.policy = PolicySwitch(
+            policy,
+            config,
+            ring=self.ring,
+            gate=self.gate,
+            panel=self.panel,
+            post=post,
+            set_sound=self._set_sound,
         )
 
         def start_clip(source: str, edge_ns: int, cursor: Any) -> ClipHandle:
             nominal = self.source.nominal_format
-            rated = msgspec.structs.replace(context, rate=nominal.rate) if nominal else context
-            thread = ClipThread(rated, source, edge_ns, cursor)
+            rate = nominal.rate if nominal else context.rate
+            current = msgspec.structs.replace(context, rate=rate, policy=self.policy.current)
+            thread = ClipThread(current, source, edge_ns, cursor)
+            self._writers = [*(each for each in self._writers if not each.join(0)), thread]
             thread.start()
             return thread
 
         self.recorder = Recorder(
-            RecorderPolicy(
-                confirm_stop=document.gestures.confirm_stop,
-                confirm_ns=document.gestures.confirm_ns,
-                limit_ns=document.limit_ns,
-            ),
+            recorder_policy(document),
             inbox=inbox,
             ring=self.ring,
             panel=self.panel,
@@ -167,6 +184,45 @@ class DeviceService:
             low_minutes=config.storage.alarm_minutes,
         )
         self._start(policy)
+        if config.dockport.enabled:
+            self.dock = LateDockPort(lambda: self._make_dock(directory, signer, boot), self._is_settled)
+            self.dock.start()
+            self._closing.append(self.dock.close)
+
+    def _make_dock(self, directory: Path, signer: Signer, boot: str) -> OpenPort:
+        from device.dockport.camera import DockedCamera  # noqa: PLC0415  # TLS and X.509: 300 ms of CPU
+        from device.dockport.dockport import DockPort  # noqa: PLC0415  # as above
+
+        config = self.config
+        keys = directory / config.device.keys
+        low_bytes = int(config.storage.alarm_minutes * 60 * config.camera.bitrate_kbps * 125)
+        camera = DockedCamera(
+            vault=self.vault,
+            signer=signer,
+            log=self.log,
+            clock=self.clock,
+            memory=self.memory,
+            boot=boot,
+            firmware=device.__version__,
+            status=lambda: self.recorder.status,
+            policy=lambda: self.policy.current,
+            apply=self.policy.apply,
+            try_policy=self.policy.check,
+            recovery_state=self._recovery_state,
+            recovered=lambda: self.recovery.join(0),
+            writing=lambda: any(not writer.join(0) for writer in self._writers),
+            post=self.recorder.post,
+            space_limit_bytes=low_bytes + config.storage.minimum_mib * _MIB,
+        )
+        named = config.dockport.anchors
+        anchors = directory / named if named else keys / "anchors.pem"
+        return DockPort(camera, config.dockport, keys=keys, anchors=anchors)
+
+    def _recovery_state(self, clip: str) -> str | None:
+        return self.recovery.report.state_of(clip)
+
+    def _is_settled(self) -> bool:
+        return self.recorder.status.state is not State.STARTING
 
     def _load(self) -> Load:
         status = self.recorder.status
@@ -174,16 +230,11 @@ class DeviceService:
 
     def _claim_controls(self, policy: Policy, post: Callable[[Any], None]) -> ControlPanel:
         factory = self._parts.factory if self._parts.factory is not None else gpio_factory()
-        document = policy.document
         panel = ControlPanel(
             self.config.controls,
             factory,
             post,
-            policy=PanelPolicy(
-                hold_ns=document.gestures.hold_ns,
-                stealth=document.stealth,
-                reminder_ns=document.reminder_ns or None,
-            ),
+            policy=panel_policy(policy.document),
         )
         panel.start()
         self._closing.append(panel.close)
@@ -202,7 +253,7 @@ class DeviceService:
     def _open_log(
         self, layout: VaultLayout, signer: Signer, boot: str, post: Callable[[Any], None]
     ) -> LogThread:
-        log = EventLog(layout, signer, boot, self._parts.read_mapping, self._parts.open_file)
+        log = EventLog(layout, signer, boot, self.clock.read, self._parts.open_file)
         for damage in log.damaged:
             _log.error("event log: %s", damage)
 
@@ -225,10 +276,15 @@ class DeviceService:
         self.health = watch
         watch.start()
         self._closing.append(watch.close)
-        if policy.document.sound.recording:
-            self._start_sound()
+        self._set_sound(policy.document.sound.recording)
 
-    def _start_sound(self) -> None:
+    def _set_sound(self, wanted: bool) -> None:
+        if wanted is (self._stop_sound is not None):
+            return
+        if self._stop_sound is not None:
+            self._stop_sound()
+            self._stop_sound = None
+            return
         microphone = self._microphone()
         if microphone is None:
             return
@@ -242,7 +298,7 @@ class DeviceService:
 
         pipeline = SoundPipeline(microphone, self.gate, heard)
         pipeline.start()
-        self._closing.append(pipeline.stop)
+        self._stop_sound = pipeline.stop
 
     def _microphone(self) -> Microphone | None:
         """Make the configured microphone; what it needs is imported here and not before."""
@@ -269,6 +325,7 @@ class DeviceService:
 
     def _close(self) -> None:
         """Close in reverse order; one part that fails to close keeps none of the others open."""
+        self._closing.append(lambda: self._set_sound(False))
         while self._closing:
             close = self._closing.pop()
             try:

@@ -12,7 +12,7 @@ from device.vault.layout import VaultLayout
 from evidence.clock import ClockSource, UtcMapping, format_utc, parse_utc
 from evidence.documents.fields import Utc, Wearer
 from evidence.errors import EvidenceError
-from evidence.storage import StorageError, publish_file
+from evidence.storage import publish_file
 
 __all__ = ["DockMemory", "Shift"]
 
@@ -37,11 +37,7 @@ class DockMemory:
     """Kept in memory, written through. Thread-safe. `damage` says what was wrong with the file, or is empty."""
 
     def __init__(self, layout: VaultLayout) -> None:
-        """Read the file, if there is one.
-
-        Raises:
-            StorageError: it is there and cannot be read.
-        """
+        """Read the file, if there is one."""
         self._path = layout.root / "dock.json"
         self._lock = threading.Lock()
         self.damage = ""
@@ -98,7 +94,8 @@ class DockMemory:
         except FileNotFoundError:
             return _Facts()
         except OSError as error:
-            raise StorageError(f"cannot read {self._path.name}", error) from error
+            self.damage = f"{self._path.name} cannot be read: {error.strerror}"
+            return _Facts()
         except (msgspec.MsgspecError, UnicodeDecodeError, EvidenceError) as error:
             self.damage = f"{self._path.name} is damaged: {error}"
             return _Facts()

@@ -121,7 +121,9 @@ class VaultRecovery:
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait until all clips have been looked at; whether they have."""
+        """Wait until all clips have been looked at; whether they have, which before `start` they have not."""
+        if self._thread.ident is None:
+            return False
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

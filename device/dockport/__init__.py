@@ -1,0 +1,1 @@
+"""Serves the vault to a dock, over TCP or a serial line, while recording goes on."""
