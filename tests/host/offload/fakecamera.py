@@ -84,7 +84,7 @@ class FakeCamera:
             firmware="fake",
             recorder=RecorderState.RECORDING if self.recording else RecorderState.READY,
             battery=self.battery,
-            storage=Storage(1 << 40, 1 << 39, len(self.clips_here) - len(self.receipts)),
+            storage=Storage(1 << 40, 1 << 39, max(0, len(self.clips_here) - len(self.receipts))),
             temperature_millicelsius=None,
             clock=ClockReport(BOOT, time.monotonic_ns(), None, ClockSource.NONE, None, None),
             config=None,
@@ -257,7 +257,11 @@ class CameraServer:
             except LinkError as error:
                 self.faults.append(error)
 
-        self._start(run, lambda: (stop.set(), stream.close()))
+        def end() -> None:
+            stop.set()
+            stream.close()
+
+        self._start(run, end)
 
     def close(self) -> None:
         while self._undo:
