@@ -29,6 +29,7 @@ _TRUN_DATA_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
 _TRUN_FIELDS = (0x100, 0x200, 0x400, 0x800)  # duration, size, flags, composition offset
 _TRUN_DURATION, _TRUN_FLAGS, _TRUN_OFFSET = 0x100, 0x400, 0x800
 _MOST_SAMPLES = 1 << 16
+"""In one `moof`: sizes may all be by default, so that its length alone bounds nothing."""
 _PIECE_BYTES = 4 * 1024 * 1024
 _PIECE_FRAGMENTS = 64
 
@@ -126,7 +127,7 @@ def video_samples(moof: memoryview) -> tuple[Sample, ...]:
     try:
         for kind, traf in children(moof[BOX_HEADER_BYTES:]):
             if kind == b"traf":
-                samples += _of_track(traf)
+                samples += _of_track(traf, _MOST_SAMPLES - len(samples))
     except struct.error as error:
         raise EvidenceError("a malformed moof", expected="as many fields as its flags say") from error
     return samples
@@ -146,7 +147,7 @@ def _boxes(plaintext: Plaintext, position: int) -> Iterator[tuple[bytes, int, in
         position += size
 
 
-def _of_track(traf: memoryview) -> tuple[Sample, ...]:
+def _of_track(traf: memoryview, most: int) -> tuple[Sample, ...]:
     boxes = list(children(traf))
     headers = [content for kind, content in boxes if kind == b"tfhd"]
     if len(headers) != 1:
@@ -158,13 +159,15 @@ def _of_track(traf: memoryview) -> tuple[Sample, ...]:
     samples: list[Sample] = []
     for kind, content in boxes:
         if kind == b"trun":
-            samples += _run(content, defaults, dts)
+            samples += _run(content, defaults, dts, most - len(samples))
             dts = samples[-1].dts + samples[-1].duration if samples else dts
     return tuple(samples)
 
 
 def _decode_time(tfdt: memoryview) -> int:
-    return int(_UINT64.unpack_from(tfdt, 4)[0] if tfdt[0] else _UINT32.unpack_from(tfdt, 4)[0])
+    (version_and_flags,) = _UINT32.unpack_from(tfdt)
+    form = _UINT64 if version_and_flags > _FLAGS_MASK else _UINT32
+    return int(form.unpack_from(tfdt, 4)[0])
 
 
 def _defaults(tfhd: memoryview) -> dict[int, int]:
@@ -177,11 +180,11 @@ def _defaults(tfhd: memoryview) -> dict[int, int]:
     return found
 
 
-def _run(trun: memoryview, defaults: dict[int, int], dts: int) -> list[Sample]:
+def _run(trun: memoryview, defaults: dict[int, int], dts: int, most: int) -> list[Sample]:
     flags = _UINT32.unpack_from(trun)[0] & _FLAGS_MASK
     (count,) = _UINT32.unpack_from(trun, 4)
-    if count > _MOST_SAMPLES:
-        raise EvidenceError("an absurd trun", expected=f"at most {_MOST_SAMPLES} samples", found=f"{count}")
+    if count > most:
+        raise EvidenceError("an absurd trun", expected=f"at most {most} samples more", found=f"{count}")
     position = 8 + (4 if flags & _TRUN_DATA_OFFSET else 0)
     first_flags = _UINT32.unpack_from(trun, position)[0] if flags & _TRUN_FIRST_FLAGS else None
     position += 4 if flags & _TRUN_FIRST_FLAGS else 0
