@@ -42,6 +42,8 @@ def decode(text: str) -> tuple[str, bytes]:
     prefix, separator, body = text.rpartition("1")
     if not separator or len(body) < _CHECKSUM_LENGTH:
         raise _malformed("a prefix, the digit 1 and at least six characters")
+    if not text.isascii():
+        raise _malformed("ASCII alone")  # the Kelvin sign, for one, is a `k` in lower case
     if text not in (text.lower(), text.upper()):
         raise _malformed("one case throughout")
     _check_prefix(prefix)
