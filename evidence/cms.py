@@ -35,6 +35,7 @@ _DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
 _CONTENT_TYPE = ObjectIdentifier("1.2.840.113549.1.9.3")
 _MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
 _SHA256 = ObjectIdentifier("2.16.840.1.101.3.4.2.1")
+_MOST_CERTIFICATES = 8  # a path has four at most; putting them in order takes the square of their number
 _VERSION = 1  # of SignedData and SignerInfo, where the signer is named by issuer and serial number
 
 
@@ -125,6 +126,12 @@ def verify_cms(content: bytes, signature_file: bytes) -> CmsSigner:
     certificates, signers = data.certificates.as_list(), data.signers.as_list()
     if len(signers) != 1:
         raise CmsError("not a signature file of the profile", expected="one signer", found=f"{len(signers)}")
+    if len(certificates) > _MOST_CERTIFICATES:
+        raise CmsError(
+            "not a signature file of the profile",
+            expected=f"at most {_MOST_CERTIFICATES} certificates",
+            found=f"{len(certificates)}",
+        )
     path = _ordered(certificates, signers[0].signer)
     attributes = _attributes(content)
     if asn1.encode_der(_Attributes(attributes=signers[0].attributes)) != asn1.encode_der(attributes):
