@@ -27,8 +27,9 @@ __all__ = [
     "parse_config",
 ]
 
-_DeviceId = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
-_Seconds = Annotated[float, Meta(ge=0)]
+_DeviceId = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+_YEAR_S = 366 * 86_400
+_Seconds = Annotated[float, Meta(ge=0, le=_YEAR_S)]
 _MICROPHONE = re.compile(r"none|synthetic|replay|alsa:.+")
 
 
@@ -74,7 +75,7 @@ class RingSection(_Section, frozen=True, kw_only=True):
 class StorageSection(_Section, frozen=True, kw_only=True):
     """When space is called low, and when it is called full."""
 
-    alarm_minutes: Annotated[float, Meta(ge=0)] = 10.0
+    alarm_minutes: Annotated[float, Meta(ge=0, le=_YEAR_S / 60)] = 10.0
     minimum_mib: Annotated[int, Meta(ge=1)] = 8
 
 
@@ -105,10 +106,10 @@ class PolicySection(_Section, frozen=True, kw_only=True):
     hold_s: Annotated[float, Meta(ge=0.5, le=30)] = 3.0
     confirm_stop: bool = False
     confirm_s: Annotated[float, Meta(ge=1, le=60)] = 5.0
-    limit_minutes: Annotated[float, Meta(gt=0)] = 240.0
+    limit_minutes: Annotated[float, Meta(gt=0, le=_YEAR_S / 60)] = 240.0
     reminder_s: _Seconds = 120.0
     stealth: bool = False
-    keep_released_hours: _Seconds = 72.0
+    keep_released_hours: Annotated[float, Meta(ge=0, le=_YEAR_S / 3600)] = 72.0
 
 
 class DeviceConfig(_Section, frozen=True, kw_only=True):
@@ -169,10 +170,14 @@ def parse_config(text: str, name: str) -> DeviceConfig:
         config = msgspec.convert(tomllib.loads(text), DeviceConfig)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not TOML", found=str(error)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: not TOML that can be read", found="values nested too deeply") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}{_place(text, str(error))}", found=_plain(str(error))) from error
     except DeviceError as error:
         raise ConfigError(f"{name}: {error}") from error
+    except ValueError as error:  # of Python itself, about an integer of thousands of digits
+        raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
     _check(config, name)
     return config
 
