@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
+FUZZ_SECONDS ?= 20
 
-.PHONY: help demo test long check bench lock docs clean
+.PHONY: help demo test long check bench fuzz lock docs clean
 
 help:
 	@echo "make demo    the camera on this machine: press, clip, proof      (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -13,6 +14,7 @@ help:
 	@echo "make long    the long form of the campaigns; writes docs/reports/"
 	@echo "make check   lint, types and import rules alone"
 	@echo "make bench   measurements beside peers"
+	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
 	@echo "make docs    write the generated parts of docs/ again"
 	@echo "make lock    resolve the locked versions again"
 
@@ -47,6 +49,9 @@ long: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m bench.fuzz --seconds $(FUZZ_SECONDS)
 
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs
