@@ -153,7 +153,7 @@ def run_guided(name: str, seconds: float, findings: Path) -> Outcome:
 
 def _trace_of(output: str) -> str:
     """Find the traceback; of a hang or of too much memory there is a line of libFuzzer's."""
-    trace = re.search(r"Uncaught Python exception: ===\n(.*?)\n==\d+==", output, re.DOTALL)
+    trace = re.search(r"Uncaught Python exception: ===\n(.*?)(?:\n\n|\n==\d|\Z)", output, re.DOTALL)
     return trace[1] if trace else "\n".join(re.findall(r"SUMMARY.*", output)) or output
 
 

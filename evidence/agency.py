@@ -160,7 +160,7 @@ def _load_authority(agency: Path, stem: str) -> Authority:
     try:
         key = serialization.load_pem_private_key(_read(key_path), None)
         certificates = x509.load_pem_x509_certificates(_read(certificate_path))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, x509.InvalidVersion) as error:
         raise IssueError(
             f"unusable agency {agency}",
             expected=f"{stem}.key and {stem}.pem as `preroll keys agency` makes them",

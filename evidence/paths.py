@@ -168,7 +168,7 @@ def load_roots(path: Path) -> tuple[x509.Certificate, ...]:
             found=error.strerror or type(error).__name__,
             remedy="give the agency's root/root.pem",
         ) from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"unusable root file {path}", expected="certificates in PEM form") from error
     return tuple(load_certificate(certificate_der(certificate)) for certificate in certificates)
 

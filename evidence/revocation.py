@@ -38,6 +38,7 @@ _MALFORMED = (
     TypeError,
     OverflowError,
     UnsupportedAlgorithm,
+    x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )

@@ -90,7 +90,7 @@ def _load(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificates(path.read_bytes())[0]
     except OSError as error:
         raise IssueError(f"no certificate {path}", found=error.strerror or "") from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise IssueError(
             f"no certificate in {path}", expected="PEM form, as `preroll keys issue` writes it"
         ) from error

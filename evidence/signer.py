@@ -130,7 +130,7 @@ def load_signer(directory: Path, role: Role) -> SoftwareSigner:
     try:
         chain = tuple(x509.load_pem_x509_certificates(_read(chain_path, f"{role} certificate")))
         return SoftwareSigner(key, chain)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise SignerError(
             f"unusable certificate file {chain_path}", expected="X.509 certificates in PEM form, the leaf first"
         ) from error

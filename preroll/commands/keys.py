@@ -197,5 +197,5 @@ def _load_request(file: Path) -> "x509.CertificateSigningRequest":
         if data.startswith(b"-----"):
             return x509.load_pem_x509_csr(data)
         return x509.load_der_x509_csr(data)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise IssueError(f"unusable signing request {file}", expected="PKCS #10 in PEM or DER form") from error

@@ -1,8 +1,10 @@
 """What fuzzing found, each with what is right; the inputs are in the corpus as `found-…`."""
 
+import base64
 import re
 import struct
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,11 @@ from bench.fuzz_signed import CMS_CONTENT
 from device.config import ConfigError, parse_config
 from evidence.age import AgeKeyError, generate_identity, parse_identity
 from evidence.cms import CmsError, verify_cms
+from evidence.der import CertificateError
 from evidence.errors import EvidenceError
 from evidence.media.fragments import video_samples
+from evidence.paths import load_roots
+from evidence.revocation import RevocationError, load_crl
 
 CONFIG = '[device]\nid = "cam0042"\n[policy]\nrecipients = ["age1x"]\n'
 
@@ -56,6 +61,21 @@ def test_a_crowd_of_certificates_is_refused_before_they_are_put_in_order() -> No
     signature = (CORPUS / "cms" / "found-crowd").read_bytes()
     with pytest.raises(CmsError, match="certificates"):
         verify_cms(CMS_CONTENT, signature)
+
+
+def test_a_list_of_a_version_that_does_not_exist_is_unusable() -> None:
+    with pytest.raises(RevocationError, match="unusable"):
+        load_crl(CORPUS / "crl" / "found-version")
+
+
+def test_a_root_of_a_version_that_does_not_exist_is_unusable(tmp_path: Path) -> None:
+    der = (CORPUS / "certificate" / "root").read_bytes()
+    altered = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020151"), 1)
+    armor = base64.encodebytes(altered).decode()
+    root = tmp_path / "root.pem"
+    root.write_text(f"-----BEGIN CERTIFICATE-----\n{armor}-----END CERTIFICATE-----\n", encoding="ascii")
+    with pytest.raises(CertificateError, match="unusable root file"):
+        load_roots(root)
 
 
 @pytest.mark.parametrize(
