@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.age_peers import age_bench
 from bench.append import append_bench
 from bench.cpu import cpu_bench
+from bench.decrypt_rate import decrypt_bench
 from bench.flush import flush_bench
 from bench.footage import Scene, load_units, make_footage
 from bench.memory import memory_bench
 from bench.report import Section, machine, markdown, text
 from bench.start import start_bench
+from bench.verify_rate import verify_bench
 
 __all__ = ["BENCHES", "main"]
 
@@ -44,6 +47,9 @@ BENCHES: dict[str, Bench] = {
     "cpu": lambda its, seconds: cpu_bench(its.units, its.scene.frame_ns, seconds=seconds, profile=its.profile),
     "start": lambda its, seconds: start_bench(its.path, seconds=seconds),
     "memory": lambda its, seconds: memory_bench(its.path, seconds=seconds),
+    "encrypt": lambda _, seconds: age_bench(seconds=seconds),
+    "decrypt": lambda _, seconds: decrypt_bench(seconds=seconds),
+    "verify": lambda _, seconds: verify_bench(seconds=seconds),
 }
 """The benches by name, in the order in which they run; each takes the footage and its seconds."""
 

@@ -1,10 +1,10 @@
 """CPU per GiB of Preroll's age writer beside Debian's `age` and rage (pyrage), in one call.
 
-    python bench/age_peers.py [--mebibytes 256] [--rounds 3]
+    python -m bench.age_peers [--mebibytes 256] [--seconds 15]
 
 Each side encrypts the same bytes to one X25519 recipient and throws the result away; the rounds go round robin
-and the best of each side counts. CPU is user and system time: of this process for the writer and pyrage, of the
-child for `age`, which gets its input through a pipe, as a recorder would have to hand it over. The first row is
+and the median of each side counts. CPU is user and system time: of this process for the writer and pyrage, of
+the child for `age`, which gets its input through a pipe, as a recorder would hand it over. The first row is
 the cipher alone, which no writer on this library can beat. Ratios hold on a processor of the same kind.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -19,53 +20,69 @@ from collections.abc import Callable, Mapping
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
+from bench.report import Section, Table, spread, text
 from evidence.age import AgeWriter, generate_identity
 
+__all__ = ["age_bench"]
+
 _GIB = 1 << 30
+_ROUNDS = 3
 _MIB = 1 << 20
 _CHUNK_BYTES = 64 * 1024
 _FLOOR = "ChaCha20-Poly1305 alone"
 _WRITE_BYTES = 40_000  # a frame at 10 Mbit/s
 
 
+def age_bench(*, seconds: float = 30, mebibytes: int = 256) -> Section:
+    """Measure for about that long, three rounds at least."""
+    runs = _runs(mebibytes * _MIB)
+    found: dict[str, list[float]] = {name: [] for name, run in runs.items() if run}
+    begin, count = time.monotonic(), 0
+    while count < _ROUNDS or time.monotonic() - begin < seconds:
+        for name, run in runs.items():
+            if run:
+                found[name].append(run())
+        count += 1
+    base = statistics.median(found[_FLOOR])
+    gib = mebibytes * _MIB / _GIB
+    rows = tuple(
+        (name, spread([each / gib for each in found[name]], 3), f"{statistics.median(found[name]) / base:.2f}")
+        if name in found
+        else (name, "not installed", "")
+        for name in runs
+    )
+    return Section(
+        name="encrypt",
+        title="Encryption beside `age` and rage",
+        method="CPU time of encrypting to one X25519 recipient, the result thrown away.",
+        tables=(Table(f"{mebibytes} MiB", ("", "CPU s/GiB", "of the cipher alone"), rows),),
+        goals=(),
+    )
+
+
+def _runs(size: int) -> Mapping[str, Callable[[], float] | None]:
+    block = os.urandom(_MIB)
+    recipient = generate_identity().recipient()
+    return {
+        _FLOOR: lambda: _own_cpu(lambda: _seal_only(block, size)),
+        "preroll, frames of 40 kB": lambda: _own_cpu(
+            lambda: _write_frames(AgeWriter([recipient], _nowhere), block, size)
+        ),
+        "preroll, blocks of 1 MiB": lambda: _own_cpu(
+            lambda: _write_blocks(AgeWriter([recipient], _nowhere), block, size)
+        ),
+        "age (Go)": _age(str(recipient), block, size),
+        "rage (pyrage)": _pyrage(str(recipient), block, size),
+    }
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--mebibytes", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15)
     arguments = parser.parse_args()
-    size = arguments.mebibytes * _MIB
-    block = os.urandom(_MIB)
-    identity = generate_identity()
-    recipient = identity.recipient()
-
-    def preroll() -> float:
-        return _own_cpu(lambda: _write_frames(AgeWriter([recipient], _nowhere), block, size))
-
-    def preroll_large() -> float:
-        return _own_cpu(lambda: _write_blocks(AgeWriter([recipient], _nowhere), block, size))
-
-    rows: dict[str, Callable[[], float] | None] = {
-        _FLOOR: lambda: _own_cpu(lambda: _seal_only(block, size)),
-        "preroll, frames of 40 kB": preroll,
-        "preroll, blocks of 1 MiB": preroll_large,
-        "age (Go)": _age(str(recipient), block, size),
-        "rage (pyrage)": _pyrage(str(recipient), block, size),
-    }
-    runs = {name: run for name, run in rows.items() if run}
-    rounds = [{name: run() for name, run in runs.items()} for _ in range(arguments.rounds)]
-    seconds = {name: min(round_[name] for round_ in rounds) for name in runs}
-    _print_table(rows, seconds, size / _GIB)
-
-
-def _print_table(rows: Mapping[str, object], seconds: Mapping[str, float], gib: float) -> None:
-    base = seconds[_FLOOR]
-    print(f"{'':28} CPU s/GiB   of the cipher alone")
-    for name in rows:
-        if name in seconds:
-            print(f"{name:28} {seconds[name] / gib:9.3f} {seconds[name] / base:7.2f}")
-        else:
-            print(f"{name:28} not installed")
+    print(text(age_bench(seconds=arguments.seconds, mebibytes=arguments.mebibytes)))
 
 
 def _seal_only(block: bytes, size: int) -> None:

@@ -1,9 +1,9 @@
 """Rate of `preroll clip verify` without a key beside Debian's `sha256sum` on the same file, in one call.
 
-    python bench/verify_rate.py [--mebibytes 256] [--rounds 3]
+    python -m bench.verify_rate [--mebibytes 256] [--seconds 15]
 
 A clip of that size is made with the real journal (an interval is 640 KiB), then both read it, round robin, from
-the page cache, and the best of each side counts. Rows: in-process verification on all cores, the same held to
+the page cache, and the median of each side counts. Rows: in-process verification on all cores, the same held to
 one core, and `sha256sum` on one core. Wall time; ratios hold on a processor of the same kind.
 """
 
@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bench.report import Goal, Section, Table, spread, text
 from evidence.age import AgeWriter, parse_recipient
 from evidence.agency import SubjectKind, create_agency, issue_new
 from evidence.check import Finding, check_sealed_clip
@@ -33,25 +35,26 @@ from evidence.roles import Role
 from evidence.seal import seal_clip
 from evidence.signer import SoftwareSigner, load_signer
 
+__all__ = ["verify_bench"]
+
 PointT = TypeVar("PointT", SyncPoint, ClipEnd)
 DocumentT = TypeVar("DocumentT", bound=msgspec.Struct)
 _MIB = 1 << 20
+_ROUNDS = 3
+_GOAL = 2
+_PEER, _ONE_CORE = "sha256sum", "verify, 1 core"
 _INTERVAL_BYTES = 10 * 64 * 1024
 _FORMATS = Path(__file__).parents[1] / "docs" / "formats.md"
 
 
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--mebibytes", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
+def verify_bench(*, seconds: float = 30, mebibytes: int = 256) -> Section:
+    """Measure for about that long, three rounds at least."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         agency = create_agency("Bench", place / "agency")
         issue_new(SubjectKind.CAMERA, "cam0042", place / "agency", place / "camera")
         signer = load_signer(place / "camera", Role.CAMERA_EVIDENCE)
-        clip = _make_clip(place, signer, agency.recipient, arguments.mebibytes)
+        clip = _make_clip(place, signer, agency.recipient, mebibytes)
         roots = load_roots(agency.root_certificate)
 
         def verify() -> None:
@@ -61,17 +64,54 @@ def main() -> None:
         one = {min(os.sched_getaffinity(0))}
         runs: dict[str, Callable[[], object]] = {
             f"verify, {len(os.sched_getaffinity(0))} cores": verify,
-            "verify, 1 core": lambda: _on(one, verify),
-            "sha256sum": lambda: _on(one, lambda: _sha256sum(clip / "clip.mp4.age")),
+            _ONE_CORE: lambda: _on(one, verify),
         }
-        if not shutil.which("sha256sum"):
-            sys.exit("no sha256sum to compare with")
-        rounds = [{name: _seconds(run) for name, run in runs.items()} for _ in range(arguments.rounds)]
+        if shutil.which("sha256sum"):
+            runs[_PEER] = lambda: _on(one, lambda: _sha256sum(clip / "clip.mp4.age"))
+        found = _rounds(runs, seconds)
         size = (clip / "clip.mp4.age").stat().st_size
-    best = {name: min(each[name] for each in rounds) for name in runs}
-    print(f"{'':20} MB/s    of sha256sum")
-    for name, seconds in best.items():
-        print(f"{name:20} {size / seconds / 1e6:7.0f} {best['sha256sum'] / seconds:8.2f}")
+    return _section(found, size)
+
+
+def _rounds(runs: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    begin, count = time.monotonic(), 0
+    while count < _ROUNDS or time.monotonic() - begin < seconds:
+        for name, run in runs.items():
+            found[name].append(_seconds(run))
+        count += 1
+    return found
+
+
+def _section(found: dict[str, list[float]], size_bytes: int) -> Section:
+    peer = statistics.median(found[_PEER]) if _PEER in found else None
+    rows = []
+    for name, seconds in found.items():
+        ratio = "" if peer is None else f"{peer / statistics.median(seconds):.2f}"
+        rows.append((name, spread([size_bytes / each / 1e6 for each in seconds], 0), ratio))
+    goals = []
+    if peer is not None:
+        times = peer / statistics.median(found[_ONE_CORE])
+        goals.append(
+            Goal("verify without a key", "twice the rate of sha256sum", f"{times:.2f} times", times >= _GOAL)
+        )
+    return Section(
+        name="verify",
+        title="Verification beside `sha256sum`",
+        method="A clip with its journal, without a key, from the page cache; sha256sum has one core.",
+        tables=(Table(f"A clip of {size_bytes >> 20} MiB", ("", "MB/s", "rate of sha256sum"), tuple(rows)),),
+        goals=tuple(goals),
+        notes=() if goals else ("sha256sum is not installed",),
+    )
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--mebibytes", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=15)
+    arguments = parser.parse_args()
+    print(text(verify_bench(seconds=arguments.seconds, mebibytes=arguments.mebibytes)))
 
 
 def _make_clip(place: Path, signer: SoftwareSigner, recipient: str, mebibytes: int) -> Path:
