@@ -40,7 +40,7 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 test: check
-	-scripts/fetch-footage
+	-PYTHON=$(BIN)/python scripts/fetch-footage
 	-scripts/fetch-age-vectors
 	$(BIN)/pytest -m "not long"
 

@@ -33,7 +33,6 @@ class Cut:
         self._end_ns: int | None = None  # end of the last picture, once it is known
         self._limit_ns: int | None = None  # greatest presentation time that belongs to the clip
         self._greatest_ns: int | None = None
-        self._sound_ns: int | None = None
         self.frames = 0
 
     @property
@@ -65,22 +64,19 @@ class Cut:
         if self._limit_ns is not None and frame.pts_ns > self._limit_ns:
             if self._end_ns is None and frame.dts_ns > self._limit_ns:
                 self._end_ns = self._limit_ns + frame.duration_ns
-            return self._waiting(frame.pts_ns)
+            return self._waiting(frame.dts_ns)
         if self._greatest_ns is None or frame.pts_ns > self._greatest_ns:
             self._greatest_ns = frame.pts_ns
         self.frames += 1
         return Verdict.WRITE
 
     def _judge_sound(self, frame: EncodedFrame) -> Verdict:
-        self._sound_ns = frame.pts_ns
         if self._end_ns is not None and frame.pts_ns >= self._end_ns:
             return Verdict.END
         return Verdict.WRITE
 
-    def _waiting(self, pts_ns: int) -> Verdict:
-        """All pictures are in; go on only while sound for them may still come."""
+    def _waiting(self, dts_ns: int) -> Verdict:
+        """All pictures are in; go on while sound for them, the first of the clip perhaps, may still come."""
         if self._end_ns is None:
             return Verdict.SKIP
-        silent = self._sound_ns is None
-        over = pts_ns > self._end_ns + self._sound_lag_ns
-        return Verdict.END if silent or over else Verdict.SKIP
+        return Verdict.END if dts_ns > self._end_ns + self._sound_lag_ns else Verdict.SKIP

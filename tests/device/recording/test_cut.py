@@ -103,11 +103,13 @@ def test_sound_follows_to_the_end_of_the_last_picture(groups: list[int], stop: i
     assert heard == [frame.pts_ns for frame in track if frame.pts_ns < end_ns]
 
 
-def test_without_any_sound_the_end_waits_for_none() -> None:
-    frames = [picture(index, index) for index in range(10)]
+def test_the_first_sound_of_a_clip_may_come_after_its_stop() -> None:
     cut = Cut(LAG_NS)
-    cut.stop(frames[3].pts_ns + 1)
-    assert [cut.judge(frame) for frame in frames[:5]] == [Verdict.WRITE] * 4 + [Verdict.END]
+    cut.stop(BASE_NS + 1)
+    assert cut.judge(picture(0, 0)) is Verdict.WRITE
+    assert [cut.judge(picture(index, index)) for index in (1, 2, 3)] == [Verdict.SKIP] * 3
+    assert cut.judge(sound(BASE_NS)) is Verdict.WRITE
+    assert cut.judge(sound(BASE_NS + FRAME_NS)) is Verdict.END
 
 
 def test_sound_that_stopped_coming_holds_the_end_up_for_its_lag_and_no_longer() -> None:
