@@ -140,21 +140,8 @@ class ClipWriter:
         """
         self._media.close()
         self._cipher.close()
-        interval = self._cipher.sync()
-        held = self._media.contained(self._cipher.plaintext_sealed)
         end = ClipEnd(
-            line=self._journal.next_line,
-            previous=self._journal.previous,
-            ciphertext_bytes=self._cipher.ciphertext_bytes,
-            plaintext_bytes=self._cipher.plaintext_sealed,
-            interval=interval,
-            frames=held.frames,
-            last_pts_ns=held.last_pts_ns,
-            gaps=tuple(self._gaps),
-            silences=tuple(self._media.take_silences()),
-            bookmarks=tuple(self._bookmarks),
-            triggers=tuple(self._triggers),
-            monotonic_ns=now_ns,
+            **msgspec.structs.asdict(self._point(now_ns)),
             ended=ended,
             stop_ns=stop_ns,
             ciphertext=self._cipher.ciphertext,
@@ -177,9 +164,21 @@ class ClipWriter:
         if live:
             self._media.fill_chunk(self._limits.waiting_ns)
         self._cipher.flush_full()
+        point = self._point(now_ns)
+        self._append_line(self._journal.line(point))
+        self._on_line(point)
+        self._gaps.clear()
+        self._bookmarks.clear()
+        self._triggers.clear()
+        self._synced_bytes = self._cipher.ciphertext_bytes
+        self._synced_fragments = self._fragments
+        self._synced_frames = point.frames
+
+    def _point(self, now_ns: int) -> SyncPoint:
+        """Put the ciphertext on storage and say what it then holds."""
         interval = self._cipher.sync()
         held = self._media.contained(self._cipher.plaintext_sealed)
-        point = SyncPoint(
+        return SyncPoint(
             line=self._journal.next_line,
             previous=self._journal.previous,
             ciphertext_bytes=self._cipher.ciphertext_bytes,
@@ -193,14 +192,6 @@ class ClipWriter:
             triggers=tuple(self._triggers),
             monotonic_ns=now_ns,
         )
-        self._append_line(self._journal.line(point))
-        self._on_line(point)
-        self._gaps.clear()
-        self._bookmarks.clear()
-        self._triggers.clear()
-        self._synced_bytes = self._cipher.ciphertext_bytes
-        self._synced_fragments = self._fragments
-        self._synced_frames = held.frames
 
     def _count_fragment(self, fragment: Fragment) -> None:
         self._fragments += 1
