@@ -24,8 +24,8 @@ __all__ = [
     "parse_config",
 ]
 
-_Id = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
-_BayName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+_Id = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+_BayName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,32}\Z")]
 _Wait = Annotated[float, Meta(gt=0, le=3600)]
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65_535
@@ -93,7 +93,7 @@ class BaySection(_Section, frozen=True, kw_only=True):
     name: _BayName
     tcp: str | None = None
     serial: str | None = None
-    usb: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    usb: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{1,128}\Z")] | None = None
     baud: Annotated[int, Meta(ge=1200, le=10_000_000)] = 115_200
 
     @property
@@ -156,8 +156,12 @@ def parse_config(text: str, name: str) -> DockConfig:
         config = msgspec.convert(tomllib.loads(text), DockConfig)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not TOML", found=str(error)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: not TOML that can be read", found="values nested too deeply") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: wrong or missing key", found=str(error)) from error
+    except ValueError as error:  # of Python itself, about an integer of thousands of digits
+        raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
     _check_bays(config, name)
     return config
 

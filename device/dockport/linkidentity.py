@@ -124,7 +124,7 @@ def _end_of(chain: Path) -> datetime | None:
     """Return when a chain ends, `None` if the file is not there or holds none."""
     try:
         certificates = x509.load_pem_x509_certificates(chain.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, x509.InvalidVersion):
         return None
     return min(each.not_valid_after_utc for each in certificates)
 
