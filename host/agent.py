@@ -29,7 +29,7 @@ from host.control import (
     StoreStatus,
 )
 from host.custody import CustodyLog
-from host.offload import Station
+from host.offload import DeviceLogs, Station
 from host.store import CameraMoment, FileStore, StoreError, Trust, format_store
 from host.wearers import Wearers
 
@@ -80,6 +80,7 @@ class DockAgent:
                 Trust(self._roots, revocations),
                 dock_id=config.dock.id,
                 index=self._index,
+                logs=DeviceLogs(state / "logs"),
                 offloads=config.limits.offloads,
                 part_bytes=config.limits.part_mib * _MIB,
                 clock_error_ns=config.clock.error_ms * 1_000_000,
@@ -129,10 +130,7 @@ class DockAgent:
                 catalogue=self._index.reason,
             ),
             bays=tuple(bay.status for bay in self.bays),
-            quarantine=tuple(
-                QuarantineEntry(each.key.clip, each.key.device, each.note.reasons, each.receipted)
-                for each in self._station.all_quarantined()
-            ),
+            quarantine=self._quarantine(),
             notices=self._station.notices,
             custody_entries=head.entries if head else 0,
         )
@@ -167,6 +165,16 @@ class DockAgent:
         for bay in self.bays:
             bay.look()
         return len(apart)
+
+    def _quarantine(self) -> tuple[QuarantineEntry, ...]:
+        try:
+            apart = self._station.all_quarantined()
+        except EvidenceError as error:
+            self._station.announce("fault", None, f"the quarantine cannot be read: {error}")
+            return ()
+        return tuple(
+            QuarantineEntry(each.key.clip, each.key.device, each.note.reasons, each.receipted) for each in apart
+        )
 
     def _bay(self, section: BaySection) -> Bay:
         times = self._config.timeouts

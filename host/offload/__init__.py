@@ -2,6 +2,7 @@
 
 from host.offload.accounts import Accounts, Completeness
 from host.offload.clip import ClipOffload, Outcome, Watch
+from host.offload.devicelog import DeviceLogs
 from host.offload.machine import Step
 from host.offload.session import SessionReport, Settings, run_session
 from host.offload.station import Docking, Notice, Station
@@ -10,6 +11,7 @@ __all__ = [
     "Accounts",
     "ClipOffload",
     "Completeness",
+    "DeviceLogs",
     "Docking",
     "Notice",
     "Outcome",

@@ -9,7 +9,7 @@ from docklink.errors import PeerRefusedError, ProtocolError
 from docklink.httpclient import AnswerError
 from docklink.messages import ClipEntry, Device, SignedDocument, TombstoneEntry, WearerAssignment
 from evidence.clock import format_utc
-from evidence.cms import sign_cms
+from evidence.cms import sign_cms, verify_cms
 from evidence.documents import EpochGrant, Head, Receipt, decode, encode
 from evidence.errors import EvidenceError, ExplainedError
 from evidence.storage import StorageError
@@ -74,6 +74,7 @@ def run_session(
         monotonic_ns=station.monotonic_ns,
     )
     verdict = _take_head(camera, station, docking.device)
+    _take_log(camera, station, docking.device)
     _take_tombstones(camera, station, docking.device)
     told = settings.wearer is not None and _tell_wearer(camera, station, docking.device, settings.wearer)
     entries = list_clips(camera.clips())
@@ -177,17 +178,34 @@ def _grant_epoch(camera: DockClient, station: Station, device: str, highest: Hea
 def _judge(station: Station, device: str, shown: SignedDocument) -> HeadVerdict | None:
     try:
         _require_device(decode(shown.document, Head), device)
-        return station.store.keep_head(SignedBytes(document=shown.document, cms=shown.cms), station.trust)
+        verdict = station.store.keep_head(SignedBytes(document=shown.document, cms=shown.cms), station.trust)
+        station.note_head(verdict.shown, verify_cms(shown.document, shown.cms))
     except (StorageError, StoreGoneError):
         raise
     except EvidenceError as error:
         station.announce("integrity_alarm", device, f"a head that does not count: {error}")
         return None
+    return verdict
 
 
 def _require_device(head: Head, device: str) -> None:
     if head.device != device:
         raise EvidenceError("the head is of another device", expected=device, found=head.device)
+
+
+def _take_log(camera: DockClient, station: Station, device: str) -> None:
+    """Fetch the event log, with the key that signed the head."""
+    signed = station.head_signed_by(device)
+    if station.logs is None or signed is None:
+        return
+    try:
+        station.logs.take(camera, device, *signed)
+    except AnswerError as error:
+        station.announce("fault", device, f"the camera shows no event log: {error.problem.detail[:200]}")
+    except (StorageError, StoreGoneError):
+        raise
+    except EvidenceError as error:
+        station.announce("integrity_alarm", device, f"the event log does not count: {error}")
 
 
 def _take_tombstones(camera: DockClient, station: Station, device: str) -> None:

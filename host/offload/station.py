@@ -7,14 +7,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from evidence.clock import format_utc
+from evidence.cms import CmsSigner
+from evidence.documents import Head
 from evidence.signer import Signer
 from evidence.storage import StorageError
 from host.catalogue import Catalogue, CatalogueIndex
-from host.catalogue.rows import clip_row, quarantined_row
+from host.catalogue.rows import camera_row, clip_row, quarantined_row
 from host.custody import CustodyLog
 from host.offload.accounts import Accounts
+from host.offload.devicelog import DeviceLogs
 from host.offload.slots import Turns
 from host.store import ClipKey, EvidenceStore, Intake, Quarantined, StoredClip, Trust
 
@@ -77,6 +81,7 @@ class Station:
         *,
         dock_id: str,
         index: CatalogueIndex | None = None,
+        logs: DeviceLogs | None = None,
         offloads: int = 8,
         part_bytes: int = 8 * 1024 * 1024,
         patience_s: float = 5.0,
@@ -101,6 +106,8 @@ class Station:
         self.now_utc_ns = now_utc_ns
         self.monotonic_ns = monotonic_ns
         self.accounts = Accounts(store)
+        self.logs = logs
+        self._heads: dict[str, tuple[str, ec.EllipticCurvePublicKey]] = {}
         self._index = index
         self._lock = threading.Lock()
         self._notices: deque[Notice] = deque(maxlen=_NOTICES)
@@ -164,6 +171,19 @@ class Station:
         row = msgspec.structs.replace(clip_row(stored), receipted=True)
         self.note(lambda catalogue: catalogue.put_clip(row))
         _logger.info("%s %s", "stored" if new else "found in the store", stored.key.clip)
+
+    def note_head(self, head: Head, signer: CmsSigner) -> None:
+        """Take note of a camera's head, which was verified, and of the key that signed it."""
+        key = signer.leaf.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)  # `verify_cms` used it
+        with self._lock:
+            self._heads[head.device] = (head.epoch, key)
+        self.note(lambda catalogue: catalogue.put_camera(camera_row(head)))
+
+    def head_signed_by(self, device: str) -> tuple[str, ec.EllipticCurvePublicKey] | None:
+        """Return the epoch and the key of a camera's last good head."""
+        with self._lock:
+            return self._heads.get(device)
 
     def note(self, change: Callable[[Catalogue], None]) -> None:
         """Put something into the catalogue, if there is one that takes it."""

@@ -47,7 +47,8 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
     )
     agent = DockAgent(load_config(file))
     for number in _STOPS:
-        signal.signal(number, lambda *_: agent.stop())
+        # in a thread: the handler interrupts `run`, which may hold the lock that `stop` needs
+        signal.signal(number, lambda *_: threading.Thread(target=agent.stop).start())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     done = threading.Event()
     view = None

@@ -73,6 +73,7 @@ class FakeCamera:
         self.recording = False
         self.served_bytes: dict[tuple[str, str], int] = {}
         self.requests: list[str] = []
+        self._digests: dict[int, str] = {}
         self.before: Callable[[str], None] = lambda _name: None
 
     def device(self, peer: Peer) -> Device:
@@ -141,7 +142,9 @@ class FakeCamera:
         def opened() -> BinaryIO:
             return _Counted(data, lambda count: self._served(clip, name, count))
 
-        return FileAnswer(opened, len(data), hashlib.sha256(data).hexdigest())
+        digest = self._digests.get(id(data)) or hashlib.sha256(data).hexdigest()
+        self._digests[id(data)] = digest
+        return FileAnswer(opened, len(data), digest)
 
     def receipt(self, peer: Peer, clip: str, receipt: SignedDocument) -> None:
         self._note("receipt")
