@@ -114,22 +114,54 @@ class DeviceService:
             signal.signal(number, lambda caught, _: self.stop(signal.Signals(caught).name))
 
     def _build(self, policy: Policy, directory: Path) -> None:
-        config, document = self.config, policy.document
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # takes presses before there is a recorder
-        post = inbox.put
+        self._film(policy, inbox.put)
+        signer = load_signer(directory / self.config.device.keys, Role.CAMERA_EVIDENCE)
+        boot = read_boot_id()
+        self._open_storage(directory, signer, boot, inbox.put)
+        self.policy = PolicySwitch(
+            policy,
+            self.config,
+            ring=self.ring,
+            gate=self.gate,
+            panel=self.panel,
+            post=inbox.put,
+            set_sound=self._set_sound,
+        )
+        self.recorder = Recorder(
+            recorder_policy(policy.document),
+            inbox=inbox,
+            ring=self.ring,
+            panel=self.panel,
+            log=self.log,
+            gate=self.gate,
+            start_clip=self._clip_starter(policy, signer, boot, inbox.put),
+            now_ns=time.monotonic_ns,
+            low_minutes=self.config.storage.alarm_minutes,
+        )
+        self._start(policy)
+        if self.config.dockport.enabled:
+            self.dock = LateDockPort(lambda: self._make_dock(directory, signer, boot), self._is_settled)
+            self.dock.start()
+            self._closing.append(self.dock.close)
+
+    def _film(self, policy: Policy, post: Callable[[Any], None]) -> None:
+        """Claim the controls and let frames flow into the ring: all that a press needs to be worth something."""
+        config, document = self.config, policy.document
         self.panel = self._claim_controls(policy, post)
         self.ring = Ring(document.window_ns, config.ring.limit_mib * _MIB)
         self.gate = SoundGate(self.ring, before_press=document.sound.before_press)
         self.source = self._parts.source or open_source(config.source, config.source_options)
         self.source.start(self.ring, post)
         self._closing.append(self.source.stop)
-        signer = load_signer(directory / config.device.keys, Role.CAMERA_EVIDENCE)
-        self.vault = self._open_vault(directory / config.device.vault)
+
+    def _open_storage(self, directory: Path, signer: Signer, boot: str, post: Callable[[Any], None]) -> None:
+        """Open the vault, its memory of docks, the event log, and the recovery of what was left open."""
+        self.vault = self._open_vault(directory / self.config.device.vault)
         self.memory = DockMemory(self.vault.layout)
         if self.memory.damage:
             _log.error("vault: %s", self.memory.damage)
         self.clock = CameraClock(self._parts.read_mapping)
-        boot = read_boot_id()
         self.log = self._open_log(self.vault.layout, signer, boot, post)
         self.recovery = VaultRecovery(
             self.vault.layout,
@@ -139,28 +171,24 @@ class DeviceService:
             give_up_reserve=self.vault.reserve.give_up,
         )
         self._closing.append(self.recovery.close)
+
+    def _clip_starter(
+        self, policy: Policy, signer: Signer, boot: str, post: Callable[[Any], None]
+    ) -> Callable[[str, int, Any], ClipHandle]:
+        """Return what starts the writer of a clip, with the policy and the frame rate of that moment."""
         context = WriterContext(
             vault=self.vault,
             signer=signer,
             policy=policy,
             boot=boot,
             firmware=device.__version__,
-            rate=config.source_options.rate,
+            rate=self.config.source_options.rate,
             read_mapping=self.clock.read,
             log_head=lambda: self.log.head,
             post=post,
             now_ns=time.monotonic_ns,
             drain_s=self._parts.drain_s,
             wearer=self.memory.wearer_at,
-        )
-        self.policy = PolicySwitch(
-            policy,
-            config,
-            ring=self.ring,
-            gate=self.gate,
-            panel=self.panel,
-            post=post,
-            set_sound=self._set_sound,
         )
 
         def start_clip(source: str, edge_ns: int, cursor: Any) -> ClipHandle:
@@ -172,22 +200,7 @@ class DeviceService:
             thread.start()
             return thread
 
-        self.recorder = Recorder(
-            recorder_policy(document),
-            inbox=inbox,
-            ring=self.ring,
-            panel=self.panel,
-            log=self.log,
-            gate=self.gate,
-            start_clip=start_clip,
-            now_ns=time.monotonic_ns,
-            low_minutes=config.storage.alarm_minutes,
-        )
-        self._start(policy)
-        if config.dockport.enabled:
-            self.dock = LateDockPort(lambda: self._make_dock(directory, signer, boot), self._is_settled)
-            self.dock.start()
-            self._closing.append(self.dock.close)
+        return start_clip
 
     def _make_dock(self, directory: Path, signer: Signer, boot: str) -> OpenPort:
         from device.dockport.camera import DockedCamera  # noqa: PLC0415  # TLS and X.509: 300 ms of CPU
