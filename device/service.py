@@ -146,7 +146,7 @@ class DeviceService:
             self._closing.append(self.dock.close)
 
     def _film(self, policy: Policy, post: Callable[[Any], None]) -> None:
-        """Claim the controls and let frames flow into the ring: all that a press needs to be worth something."""
+        """Claim the controls and let frames flow into the ring: all that a press needs to count."""
         config, document = self.config, policy.document
         self.panel = self._claim_controls(policy, post)
         self.ring = Ring(document.window_ns, config.ring.limit_mib * _MIB)
