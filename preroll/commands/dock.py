@@ -36,6 +36,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print for programs
 @click.option("--verbose", is_flag=True, help="Log more.")
 def run(file: Path, *, as_json: bool, verbose: bool) -> None:
     """Run the dock until SIGTERM or SIGINT; a transfer under way goes on at the next start."""
+    import importlib.util
     import threading
 
     from host.agent import DockAgent
@@ -52,7 +53,7 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     done = threading.Event()
     view = None
-    if as_json or sys.stdout.isatty():
+    if as_json or (sys.stdout.isatty() and importlib.util.find_spec("rich")):
         from preroll.dock.view import follow
 
         view = threading.Thread(target=follow, args=(agent.status, done), kwargs={"as_json": as_json})

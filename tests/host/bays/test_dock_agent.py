@@ -1,8 +1,10 @@
 """The agent from its configuration: run, stop, status, assign, release, one a store."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from click.testing import CliRunner
 from evidence.errors import EvidenceError
 from host.agent import DockAgent, socket_path
 from host.bays import BayState
+from host.catalogue import Catalogue
 from host.config import ConfigError, DockConfig, load_config, parse_config
 from host.control import AskStatus, NoAgentError, ask
 from host.store import StoreError, StoreInUseError
@@ -117,6 +120,34 @@ def test_an_empty_place_is_formatted_once(tmp_path: Path, pki: "Pki") -> None:
     (tmp_path / "store").mkdir()
     with pytest.raises(StoreError, match="no store"):
         DockAgent(config)
+
+
+def test_a_locked_catalogue_holds_up_nothing(tmp_path: Path, pki: "Pki", clips: "ClipFactory") -> None:
+    clip = clips.make(1)
+    camera = FakeCamera(pki, [clip])
+    server = CameraServer(camera)
+    config = load_config(write_config(tmp_path, pki, [server.listen()]))
+    with running(config):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "catalogue.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with running(config) as agent:
+            until(agent, BayState.READY)
+            assert clip.key.clip in camera.receipts
+            deadline = time.monotonic() + 20
+            while "locked" not in agent.status().store.catalogue:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.05)
+        other.rollback()
+    server.close()
+    with running(config) as agent:
+        deadline = time.monotonic() + 20
+        while agent.status().store.catalogue:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.05)
+    catalogue = Catalogue(tmp_path / "state" / "catalogue.db")
+    assert [row.clip for row in catalogue.clips_of("cam0042")] == [clip.key.clip]
+    catalogue.close()
 
 
 def test_sigterm_ends_it_cleanly(tmp_path: Path, pki: "Pki") -> None:
