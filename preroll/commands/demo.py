@@ -1,4 +1,4 @@
-"""`preroll demo`: the whole system on one machine."""
+"""`preroll demo`: the camera on one machine, from the press to the opened clip."""
 
 import logging
 import tempfile

@@ -1,1 +1,1 @@
-"""The demo: the whole system on one machine, and the proof at its end."""
+"""The demo: the camera on one machine, and the proof at its end."""
