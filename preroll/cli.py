@@ -83,7 +83,7 @@ _CONFIG = LazyGroup(
 root = LazyGroup(
     "preroll",
     {
-        "demo": ("preroll.commands.demo:command", "The camera on one machine, from the press to the opened clip."),
+        "demo": ("preroll.commands.demo:command", "The camera on one machine, from press to opened clip."),
         "device": ("preroll.cli:_DEVICE", "The camera: run, selftest."),
         "dock": ("preroll.cli:_DOCK", "The dock: run, status, assign, release."),
         "keys": ("preroll.commands.keys:command", "Agencies, keys and certificates."),
