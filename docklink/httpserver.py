@@ -13,7 +13,7 @@ import h11
 import msgspec
 
 from docklink.api import COMMON_REFUSALS, ROUTES, Answer, Match, Route, find_route
-from docklink.errors import LinkTimeoutError, StreamError
+from docklink.errors import LinkTimeoutError, StreamClosedError, StreamError
 from docklink.limits import BODY_LIMIT_BYTES, HEAD_LIMIT_BYTES, Timeouts
 from docklink.messages import Problem, decode_message, encode_message
 from docklink.peers import Peer
@@ -32,6 +32,7 @@ _LINES = ("Content-Type", "application/x-ndjson")
 _BYTES = ("Content-Type", "application/octet-stream")
 _ALWAYS: Final = (("Cache-Control", "no-store"),)
 _NOTHING_THERE, _WRONG_METHOD = 404, 405
+_LINGER_LIMIT_BYTES = 4 * 1024 * 1024
 
 Fault = Callable[[str, Exception], None]
 """Told of what went wrong in the camera's own code: the route's name, and the error."""
@@ -67,9 +68,12 @@ class HttpServer:
             except h11.RemoteProtocolError as error:
                 hint = error.error_status_hint
                 self._refuse_and_close(hint if hint in COMMON_REFUSALS else 400, str(error))
+                self._linger()
                 return
             self.requests += 1
             if self._http.states != {h11.SERVER: h11.DONE, h11.CLIENT: h11.DONE}:
+                if self._http.their_state is not h11.MUST_CLOSE:
+                    self._linger()
                 return
             self._http.start_next_cycle()
 
@@ -228,6 +232,23 @@ class HttpServer:
     def _refuse_and_close(self, status: int, detail: str) -> None:
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._refuse(status, detail, close=True)
+
+    def _linger(self) -> None:
+        """Take what the peer is still sending, and drop it, until it closes.
+
+        Closing at once would break the peer's write, or take the refusal away from it before it has read it
+        (RFC 9112, section 9.6). Bounded in bytes and in time.
+        """
+        deadline = time.monotonic() + self._timeouts.progress_s
+        dropped_bytes = 0
+        while dropped_bytes < _LINGER_LIMIT_BYTES:
+            try:
+                data = self._stream.read(_READ_BYTES, max(0.0, deadline - time.monotonic()))
+            except (LinkTimeoutError, StreamClosedError):
+                return
+            if not data:
+                return
+            dropped_bytes += len(data)
 
     def _send_whole(self, status: int, fields: Sequence[Header], body: bytes) -> None:
         length = ("Content-Length", str(len(body)))

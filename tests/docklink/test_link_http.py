@@ -165,6 +165,30 @@ def test_requests_that_are_none_of_the_table(plain: Ask, request_: bytes, status
     assert BODY_LIMIT_BYTES < 2_000_000
 
 
+def test_a_refusal_is_read_by_a_peer_that_is_still_sending(camera: SimulatedCamera) -> None:
+    near, far = stream_pair()
+    failures: list[LinkError] = []
+
+    def run() -> None:
+        try:
+            HttpServer(far, DOCK, camera, QUICK, lambda *_: None).run()
+        except LinkError as error:
+            failures.append(error)
+        finally:
+            far.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    near.write(b"PUT /v1/wearer HTTP/1.1\r\nHost: c\r\nContent-Length: 2000000\r\n\r\n", 5)
+    answer = near.read(65_536, 5)
+    near.write(bytes(2_000_000), 5)
+    near.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert failures == []
+
+
 def test_a_wrong_field_is_named(plain: Ask) -> None:
     body = b'{"wearer":"a b","start_utc":"2026-11-22T08:00:00.000000Z","end_utc":"2026-11-22T16:00:00.000000Z"}'
     head = b"PUT /v1/wearer HTTP/1.1\r\nHost: c\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n"
