@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 FUZZ_SECONDS ?= 20
+# Many tests wait in real time, for frames or for the other end: more processes than cores pay.
+TEST_PROCESSES ?= 4
 
 .PHONY: help demo test long check bench fuzz lock docs clean
 
@@ -42,7 +44,7 @@ check: $(VENV)/.test
 test: check
 	-PYTHON=$(BIN)/python scripts/fetch-footage
 	-scripts/fetch-age-vectors
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" -n $(TEST_PROCESSES) --dist worksteal
 
 long: $(VENV)/.test
 	$(BIN)/pytest -m long
