@@ -13,6 +13,7 @@ import msgspec
 from docklink.errors import ProtocolError
 from evidence.clock import ClockSource
 from evidence.documents.fields import (
+    AgeRecipient,
     BootId,
     ClipName,
     ConfigRef,
@@ -136,7 +137,10 @@ class ClockReport(Message, frozen=True):
 
 
 class Device(Message, frozen=True):
-    """Who the camera is and how it is; `device`, `epoch` and `config` are `null` before its enrolment."""
+    """Who the camera is and how it is; `device`, `epoch` and `config` are `null` before its enrolment.
+
+    `serial` is the board's own number, the one that USB shows; `null` where a board has none.
+    """
 
     device: DeviceId | None
     epoch: Epoch | None
@@ -150,6 +154,7 @@ class Device(Message, frozen=True):
     config: ConfigRef | None
     wearer: Wearer | None
     link_not_after_utc: Utc | None
+    serial: _Short | None = None
 
 
 class ClipState(enum.StrEnum):
@@ -284,12 +289,22 @@ class SigningRequests(Message, frozen=True):
 
 
 class EnrolInstall(Message, frozen=True, tag_field="step", tag="install"):
-    """The chains for the keys of the last `begin`, the agency's anchors, the first configuration."""
+    """The chains for the keys of the last `begin`, the agency's anchor, the first configuration.
+
+    `anchors` is the one root whose fingerprint `begin` told. An agency that signs no configurations yet names
+    `recipients` instead of `config`: who can open the clips; there is one of the two.
+    """
 
     evidence: _Chain
     link: _Chain
     anchors: _Chain
-    config: SignedDocument
+    config: SignedDocument | None = None
+    recipients: Annotated[tuple[AgeRecipient, ...], msgspec.Meta(min_length=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse both or neither of what says who can open the clips."""
+        if (self.config is None) is (self.recipients is None):
+            raise ValueError("there is to be either `config` or `recipients`")
 
 
 EnrolStep = EnrolBegin | EnrolInstall

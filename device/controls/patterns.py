@@ -60,6 +60,8 @@ class IndicatorState(enum.StrEnum):
     CANNOT_RECORD = "cannot_record"
     DOCKED = "docked"
     FAULT = "fault"
+    NOT_ENROLLED = "not_enrolled"
+    ENROLLING = "enrolling"
 
 
 class Signal(enum.StrEnum):
@@ -180,6 +182,14 @@ PATTERNS: dict[IndicatorState, Pattern] = {
         light=_blink((_AMBER, 200), (_OFF, 200), (_AMBER, 200), (_OFF, 200), (_AMBER, 200), (_OFF, 1_000)),
         buzzer=_every(10_000, 500, 200, 500),
         vibration=_every(10_000, 500, 200, 500),
+    ),
+    _S.NOT_ENROLLED: Pattern(
+        "belongs to nobody and cannot record: have it enrolled at a dock",
+        light=_blink(*((_AMBER, 200), (_OFF, 200)) * 3, (_AMBER, 200), (_OFF, 1_200)),
+    ),
+    _S.ENROLLING: Pattern(
+        "button held: the dock may enrol it now",
+        light=_blink(*((_AMBER, 200), (_OFF, 200), (_GREEN, 200), (_OFF, 200)) * 2, (_AMBER, 200), (_OFF, 700)),
     ),
 }
 
