@@ -4,6 +4,7 @@ from host.offload.accounts import Accounts, Completeness
 from host.offload.clip import ClipOffload, Outcome, Watch
 from host.offload.devicelog import DeviceLogs
 from host.offload.machine import Step
+from host.offload.notices import NoticeBoard
 from host.offload.session import SessionReport, Settings, run_session
 from host.offload.station import Docking, Notice, Station
 
@@ -14,6 +15,7 @@ __all__ = [
     "DeviceLogs",
     "Docking",
     "Notice",
+    "NoticeBoard",
     "Outcome",
     "SessionReport",
     "Settings",

@@ -16,7 +16,7 @@ from docklink.errors import ProtocolError
 from docklink.httpclient import AnswerError
 from docklink.messages import SignedDocument
 from evidence.cms import CMS_LIMIT_BYTES
-from evidence.documents import Manifest
+from evidence.documents import Manifest, Receipt, decode
 from evidence.errors import EvidenceError, ExplainedError
 from evidence.lines import TamperedError
 from host.offload.machine import ENDINGS, Event, Step, failure_of, next_step
@@ -39,10 +39,14 @@ _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """Who hears of an offload: of each step before it is taken; of bytes done, and of how many, of a clip."""
+    """Who hears of an offload: of each step before it is taken; of bytes done, and of how many, of a clip.
+
+    `queue` hears of all clips that a session is going to take, in order, with their bytes.
+    """
 
     step: Callable[[Step, str], object] = lambda _step, _clip: None
     progress: Callable[[str, int, int], object] = lambda _clip, _done, _total: None
+    queue: Callable[[tuple[tuple[str, int], ...]], object] = lambda _clips: None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -214,7 +218,8 @@ class ClipOffload:
             self._station.note_quarantine(taken.quarantined)
             return Event.APART
         self._stored, self._receipt = taken.stored, taken.receipt
-        self._station.note_stored(taken.stored, new=taken.new)
+        custody = decode(taken.receipt.document, Receipt).custody
+        self._station.note_stored(taken.stored, new=taken.new, custody=custody)
         return Event.GOOD
 
     def _set_apart(self) -> Event:

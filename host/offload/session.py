@@ -101,7 +101,9 @@ def _offload(
     watch: Watch,
 ) -> tuple[list[Outcome], ExplainedError | None]:
     outcomes: list[Outcome] = []
-    for entry, key in queue_of(entries, station, docking):
+    queue = tuple(queue_of(entries, station, docking))
+    watch.queue(tuple((entry.clip, entry.bytes) for entry, _ in queue))
+    for entry, key in queue:
         offload = ClipOffload(
             camera,
             key,
@@ -115,6 +117,7 @@ def _offload(
         outcomes.append(outcome)
         if outcome.ending is Step.INTERRUPTED:
             docking.broke(entry.clip, progressed=outcome.fetched_bytes > 0)
+            station.board.tell("clip_interrupted", key.device, key.clip, str(outcome.error))
             return outcomes, outcome.error
         if outcome.ending is Step.STOPPED:
             station.announce("fault", key, f"the store failed: {outcome.error}")

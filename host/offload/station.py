@@ -1,17 +1,15 @@
 """What all bays of a dock share, and what one bay remembers of a camera as long as it is docked."""
 
-import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from evidence.clock import format_utc
 from evidence.cms import CmsSigner
-from evidence.documents import Head
+from evidence.documents import CustodyHead, Head
 from evidence.signer import Signer
 from evidence.storage import StorageError
 from host.catalogue import Catalogue, CatalogueIndex
@@ -19,26 +17,15 @@ from host.catalogue.rows import camera_row, clip_row, quarantined_row
 from host.custody import CustodyLog
 from host.offload.accounts import Accounts
 from host.offload.devicelog import DeviceLogs
+from host.offload.notices import Notice, NoticeBoard
 from host.offload.slots import Turns
 from host.store import ClipKey, EvidenceStore, Intake, Quarantined, StoredClip, Trust
 
 __all__ = ["Docking", "Notice", "Station"]
 
-_logger = logging.getLogger(__name__)
-_NOTICES = 200
 _BREAKS_UNTIL_MISTRUST = 3
 _BREAKS_UNTIL_LEFT = 8
 _CONFIRMED = "receipt_accepted"
-
-
-class Notice(msgspec.Struct, frozen=True):
-    """Something that somebody has to be told: an alarm, a clip set apart, a fault."""
-
-    utc: str
-    kind: str
-    device: str | None
-    clip: str | None
-    detail: str
 
 
 class Docking:
@@ -82,6 +69,7 @@ class Station:
         dock_id: str,
         index: CatalogueIndex | None = None,
         logs: DeviceLogs | None = None,
+        board: NoticeBoard | None = None,
         offloads: int = 8,
         part_bytes: int = 8 * 1024 * 1024,
         patience_s: float = 5.0,
@@ -110,7 +98,7 @@ class Station:
         self._heads: dict[str, tuple[str, ec.EllipticCurvePublicKey]] = {}
         self._index = index
         self._lock = threading.Lock()
-        self._notices: deque[Notice] = deque(maxlen=_NOTICES)
+        self.board = board or NoticeBoard(now_utc_ns=now_utc_ns, monotonic_ns=monotonic_ns)
         self._quarantined: dict[ClipKey, Quarantined] = {each.key: each for each in store.quarantined()}
         self._confirmed = {
             read.entry.manifest_sha256
@@ -121,21 +109,12 @@ class Station:
     @property
     def notices(self) -> tuple[Notice, ...]:
         """What was announced last, the oldest first."""
-        with self._lock:
-            return tuple(self._notices)
+        return self.board.notices
 
     def announce(self, kind: str, key: ClipKey | str | None, detail: str) -> None:
-        """Tell people; the same thing twice in a row is told once."""
+        """Tell people; the same thing is told once, and again after an hour."""
         device, clip = (key.device, key.clip) if isinstance(key, ClipKey) else (key, None)
-        notice = Notice(format_utc(self.now_utc_ns()), kind, device, clip, detail[:1000])
-        with self._lock:
-            same = any(
-                (each.kind, each.device, each.clip, each.detail) == (kind, device, clip, notice.detail)
-                for each in self._notices
-            )
-            self._notices.append(notice)
-        if not same:
-            _logger.warning("%s: %s %s: %s", kind, device or "dock", clip or "", notice.detail)
+        self.board.announce(kind, device, clip, detail)
 
     def log(
         self, kind: str, *, device: str | None, detail: Mapping[str, str | int | bool | None]
@@ -165,12 +144,13 @@ class Station:
             self._quarantined[apart.key] = apart
         self.note(lambda catalogue: catalogue.put_clip(quarantined_row(apart)))
 
-    def note_stored(self, stored: StoredClip, *, new: bool) -> None:
-        """Take note of a clip in its place."""
+    def note_stored(self, stored: StoredClip, *, new: bool, custody: CustodyHead | None = None) -> None:
+        """Take note of a clip in its place; `custody` is the head that its receipt names."""
         self.accounts.add(stored)
         row = msgspec.structs.replace(clip_row(stored), receipted=True)
         self.note(lambda catalogue: catalogue.put_clip(row))
-        _logger.info("%s %s", "stored" if new else "found in the store", stored.key.clip)
+        how = "stored" if new else "found in the store"
+        self.board.tell("clip_stored", stored.key.device, stored.key.clip, how, custody)
 
     def note_head(self, head: Head, signer: CmsSigner) -> None:
         """Take note of a camera's head, which was verified, and of the key that signed it."""
