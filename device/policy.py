@@ -12,16 +12,15 @@ from device.vault.configstore import read_config
 from evidence.age.errors import AgeError
 from evidence.age.keyfiles import parse_recipients
 from evidence.age.keys import Recipient
-from evidence.documents import Config, ConfigRef, Gestures, Sound, decode, encode
+from evidence.documents import Config, ConfigRef, Gestures, Sound, encode
 from evidence.errors import EvidenceError
+from evidence.policies import ConfigFieldError, check_config
 
 __all__ = ["Policy", "PolicyError", "load_policy", "policy_of"]
 
 _log = logging.getLogger(__name__)
 
 _NS_PER_S = 1_000_000_000
-_HOLD_NS = (_NS_PER_S // 2, 30 * _NS_PER_S)
-_CONFIRM_NS = (_NS_PER_S, 60 * _NS_PER_S)
 
 
 class PolicyError(DeviceError):
@@ -60,29 +59,14 @@ def policy_of(content: bytes, device: str) -> Policy:
         PolicyError: the field that is wrong, and why.
     """
     try:
-        document = decode(content, Config)
-    except EvidenceError as error:
-        _, found, path = error.found.rpartition("`$")
-        field = path.rstrip("`").lstrip(".") if found else ""
-        raise PolicyError(field or "document", expected="the fields of a policy", found=error.found) from error
+        checked = check_config(content)
+    except ConfigFieldError as error:
+        raise PolicyError(error.field, expected=error.expected, found=error.found) from error
+    document = checked.document
     if device not in document.devices:
         raise PolicyError("devices", expected=device, found=", ".join(document.devices)[:200])
-    gestures = document.gestures
-    for field, value, (least, most) in (
-        ("gestures.hold_ns", gestures.hold_ns, _HOLD_NS),
-        ("gestures.confirm_ns", gestures.confirm_ns, _CONFIRM_NS),
-    ):
-        if not least <= value <= most:
-            raise PolicyError(field, expected=f"{least} to {most}", found=str(value))
-    try:
-        recipients = tuple(parse_recipients("\n".join(document.recipients)))
-    except AgeError as error:
-        raise PolicyError("recipients", expected="age recipients", found=str(error)) from error
-    kinds = sorted({recipient.kind for recipient in recipients})
-    if len(kinds) != 1:
-        raise PolicyError("recipients", expected="all of one kind", found=" and ".join(kinds) or "none")
     reference = ConfigRef(version=document.version, sha256=hashlib.sha256(content).hexdigest())
-    return Policy(document, reference, recipients)
+    return Policy(document, reference, checked.recipients)
 
 
 def _pushed_policy(config: DeviceConfig, directory: Path) -> Policy | None:

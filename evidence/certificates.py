@@ -18,6 +18,7 @@ from evidence.errors import EvidenceError
 from evidence.roles import Role
 
 __all__ = [
+    "LINK_LIFETIME",
     "NEVER",
     "Authority",
     "IssueError",
@@ -34,8 +35,11 @@ __all__ = [
 NEVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """The end of what does not end (RFC 5280, section 4.1.2.5)."""
 _CLOCK_SLACK = timedelta(hours=1)
+"""Certificates are valid from so long before they are made, for clocks that are a little behind."""
+LINK_LIFETIME = timedelta(days=90)
+"""How long a camera's link certificate lives."""
 _LIFETIMES = {
-    Role.CAMERA_LINK: timedelta(days=90),  # any dock renews it
+    Role.CAMERA_LINK: LINK_LIFETIME,  # any dock renews it
     Role.DOCK_LINK: timedelta(days=400),  # someone has to come and renew it, once a year
 }
 _LINK_CA_LIFETIME = timedelta(days=5 * 365)
@@ -89,7 +93,8 @@ def make_root(name: str, now: datetime) -> Authority:
         )
     key = new_key()
     subject = _common_name(f"{name} root")
-    builder = _builder(subject, key.public_key(), now, NEVER, key.public_key()).issuer_name(subject)
+    begin = now - _CLOCK_SLACK
+    builder = _builder(subject, key.public_key(), begin, NEVER, key.public_key()).issuer_name(subject)
     return Authority(key=key, certificate=_with_authority(builder, 2).sign(key, hashes.SHA256()))
 
 
@@ -105,9 +110,17 @@ def make_enrol(name: str, root: Authority, now: datetime) -> Authority:
 
 
 def issue_leaf(
-    role: Role, subject_id: str, public_key: ec.EllipticCurvePublicKey, issuer: Authority, now: datetime
+    role: Role,
+    subject_id: str,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: Authority,
+    now: datetime,
+    *,
+    since: datetime | None = None,
 ) -> tuple[x509.Certificate, ...]:
     """Issue a certificate with exactly one role; returns it with its intermediates.
+
+    It is valid from an hour before `now` on, or from `since` on where that is given.
 
     Raises:
         IssueError: the id is not in the grammar for that role.
@@ -120,7 +133,7 @@ def issue_leaf(
         _COMPANIONS.get(role, ExtendedKeyUsageOID.EMAIL_PROTECTION),
     ]
     certificate = (
-        _issued(_common_name(subject_id), public_key, issuer, now, until)
+        _issued(_common_name(subject_id), public_key, issuer, now, until, since=since)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(issues=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -192,26 +205,33 @@ def _chain(issuer: Authority) -> tuple[x509.Certificate, ...]:
 
 
 def _issued(
-    subject: x509.Name, public_key: ec.EllipticCurvePublicKey, issuer: Authority, now: datetime, until: datetime
+    subject: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: Authority,
+    now: datetime,
+    until: datetime,
+    *,
+    since: datetime | None = None,
 ) -> x509.CertificateBuilder:
-    builder = _builder(subject, public_key, now, until, issuer.key.public_key())
+    begin = now - _CLOCK_SLACK if since is None else since
+    builder = _builder(subject, public_key, begin, until, issuer.key.public_key())
     return builder.issuer_name(issuer.certificate.subject)
 
 
 def _builder(
     subject: x509.Name,
     public_key: ec.EllipticCurvePublicKey,
-    now: datetime,
+    begin: datetime,
     until: datetime,
     issuer_key: ec.EllipticCurvePublicKey,
 ) -> x509.CertificateBuilder:
-    """Start a certificate; it is valid from an hour ago, for the sake of clocks that are a little behind."""
+    """Start a certificate."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SLACK)
+        .not_valid_before(begin)
         .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
