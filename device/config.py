@@ -27,7 +27,8 @@ __all__ = [
     "parse_config",
 ]
 
-_DeviceId = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+_DeviceId = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{0,32}\Z")]
+_Serial = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]{0,64}\Z")]
 _YEAR_S = 366 * 86_400
 _Seconds = Annotated[float, Meta(ge=0, le=_YEAR_S)]
 _MICROPHONE = re.compile(r"none|synthetic|replay|alsa:.+")
@@ -42,9 +43,13 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class DeviceSection(_Section, frozen=True, kw_only=True):
-    """Who this camera is, and where it keeps things."""
+    """Who this camera is, and where it keeps things.
 
-    id: _DeviceId
+    Without `id` an enrolment gives one; `serial` is the number that USB shows, the board's own if it is empty.
+    """
+
+    id: _DeviceId = ""
+    serial: _Serial = ""
     vault: str = "/var/lib/preroll/vault"
     keys: str = "/etc/preroll/keys"
 
@@ -198,8 +203,14 @@ def _check(config: DeviceConfig, name: str) -> None:
         raise ConfigError(
             f"{name}: sound.microphone is replay", expected="camera.source = replay:FILE", found=str(spec)
         )
+    if not config.device.id and not config.dockport.enabled:
+        raise ConfigError(
+            f"{name}: device.id is missing",
+            expected="an id, or a [dockport] at which the camera is enrolled",
+        )
     policy = config.policy
-    if bool(policy.recipients) == bool(policy.recipients_file):
+    given = [each for each in (policy.recipients, policy.recipients_file) if each]
+    if len(given) != 1 and (given or not config.dockport.enabled):  # an enrolment brings recipients
         raise ConfigError(
             f"{name}: policy",
             expected="either recipients or recipients_file",

@@ -8,6 +8,7 @@ import msgspec
 
 from device.config import ConfigError, DeviceConfig
 from device.errors import DeviceError
+from device.identity import RECIPIENTS
 from device.vault.configstore import read_config
 from evidence.age.errors import AgeError
 from evidence.age.keyfiles import parse_recipients
@@ -85,6 +86,10 @@ def _policy_of_toml(config: DeviceConfig, directory: Path) -> Policy:
     if policy.recipients_file:
         where = f"policy.recipients_file {policy.recipients_file}"
         text = _read(directory / policy.recipients_file, where)
+    elif not policy.recipients:
+        enrolled = directory / config.device.keys / RECIPIENTS
+        where = f"{enrolled}, as policy names no recipients"
+        text = _read(enrolled, where)
     try:
         recipients = tuple(parse_recipients(text))
     except AgeError as error:

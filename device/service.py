@@ -23,9 +23,11 @@ from device.capture.sound.microphone import Microphone
 from device.capture.source import FrameSource, SourceKind, open_source
 from device.config import ConfigError, DeviceConfig
 from device.controls.panel import ControlPanel
+from device.dockport.enrolstore import settle_identity
 from device.dockport.late import LateDockPort, OpenPort
 from device.health.clock import CameraClock, read_boot_id, read_mapping
 from device.health.watch import BatteryLimits, HealthWatch
+from device.identity import board_serial, identified
 from device.policy import Policy, load_policy
 from device.policyswitch import PolicySwitch, panel_policy, recorder_policy
 from device.recording.events import LogTrouble, ShutdownRequest
@@ -73,7 +75,9 @@ class DeviceService:
     """
 
     def __init__(self, config: DeviceConfig, directory: Path, parts: ServiceParts | None = None) -> None:
-        self.config = config
+        keys = directory / config.device.keys
+        settle_identity(keys, directory / config.device.vault)
+        self.config = config = identified(config, keys)
         self._parts = parts or ServiceParts()
         switch_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
@@ -226,6 +230,7 @@ class DeviceService:
             writing=lambda: any(not writer.join(0) for writer in self._writers),
             post=self.recorder.post,
             space_limit_bytes=low_bytes + config.storage.minimum_mib * _MIB,
+            serial=board_serial(config),
         )
         named = config.dockport.anchors
         anchors = directory / named if named else keys / "anchors.pem"

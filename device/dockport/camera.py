@@ -42,6 +42,7 @@ class DockedCamera(msgspec.Struct, frozen=True, kw_only=True):
     writing: Callable[[], bool]
     post: Callable[[DockPresence], None]
     space_limit_bytes: int
+    serial: str | None = None
 
     @property
     def device(self) -> str:

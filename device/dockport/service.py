@@ -121,6 +121,7 @@ class DockService:
             config=policy.reference,
             wearer=camera.memory.wearer_at(camera.clock.read()),
             link_not_after_utc=format_utc(self._link.files.not_after_utc_ns),
+            serial=camera.serial,
         )
 
     def head(self, peer: Peer) -> SignedDocument:
