@@ -11,8 +11,10 @@ import msgspec
 
 from device.capture.source import SourceState, StateKind, open_source
 from device.config import ConfigError, DeviceConfig
+from device.dockport.enrolstore import settle_identity
 from device.errors import DeviceError
 from device.health.clock import read_mapping
+from device.identity import board_serial, has_identity, identified
 from device.policy import load_policy
 from device.vault.layout import format_vault, open_layout
 from device.vault.space import Reserve, read_space
@@ -38,6 +40,9 @@ class Result(enum.StrEnum):
     FAILS = "fails"
 
 
+_Part = tuple[str, Callable[[], str]]
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One part, tried."""
 
@@ -57,11 +62,23 @@ class _WarningError(DeviceError):
 
 def run_selftest(config: DeviceConfig, directory: Path, *, camera_timeout_s: float = 10.0) -> list[Finding]:
     """Try every part; relative paths of the configuration start at `directory`. The firmware must not run."""
-    root = directory / config.device.vault
-    parts: list[tuple[str, Callable[[], str]]] = [
+    root, keys = directory / config.device.vault, directory / config.device.keys
+    if not has_identity(keys) and config.dockport.enabled:
+        parts = [("identity", lambda: _nobody(config, keys)), *_hardware(config, root, camera_timeout_s)]
+        return [_tried(name, part) for name, part in parts]
+    settle_identity(keys, root)
+    config = identified(config, keys)
+    parts = [
         ("policy", lambda: _policy(config, directory)),
         ("keys", lambda: _keys(config, directory)),
         ("vault", lambda: _vault(config, root)),
+        *_hardware(config, root, camera_timeout_s),
+    ]
+    return [_tried(name, part) for name, part in parts]
+
+
+def _hardware(config: DeviceConfig, root: Path, camera_timeout_s: float) -> list[_Part]:
+    return [
         ("storage", lambda: _storage(root)),
         ("camera", lambda: _camera(config, camera_timeout_s)),
         ("controls", lambda: _controls(config)),
@@ -69,7 +86,6 @@ def run_selftest(config: DeviceConfig, directory: Path, *, camera_timeout_s: flo
         ("clock", _clock),
         ("swap", _swap),
     ]
-    return [_tried(name, part) for name, part in parts]
 
 
 def _tried(name: str, part: Callable[[], str]) -> Finding:
@@ -81,6 +97,18 @@ def _tried(name: str, part: Callable[[], str]) -> Finding:
         return Finding(name, Result.FAILS, str(error))
     except OSError as error:
         return Finding(name, Result.FAILS, error.strerror or type(error).__name__)
+
+
+def _nobody(config: DeviceConfig, keys: Path) -> str:
+    """Say that there is no identity, and what the dock has to show when it gives one."""
+    from device.dockport.enrolmode import scratch_fingerprint  # noqa: PLC0415  # TLS, which nothing else needs
+
+    fingerprint = scratch_fingerprint(keys) or "made when the firmware first runs"
+    raise ConfigError(
+        "this camera belongs to nobody and cannot record",
+        found=f"board {board_serial(config) or 'without a number'}, enrolment's fingerprint {fingerprint}",
+        remedy="run it, hold its button, and enrol it with `preroll dock enrol`",
+    )
 
 
 def _policy(config: DeviceConfig, directory: Path) -> str:
@@ -109,6 +137,7 @@ def _vault(config: DeviceConfig, root: Path) -> str:
 
 def _storage(root: Path) -> str:
     """Write, sync and remove a file of some MiB: the rate is what a flush would get."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
     probe = root / ".selftest"
     probe.unlink(missing_ok=True)
     started = time.perf_counter()

@@ -13,7 +13,15 @@ from device.errors import DeviceError
 from evidence.documents.fields import DeviceId, Epoch, Positive
 from evidence.storage import StorageError, publish_file, sync_directory
 
-__all__ = ["CLAIM_PREFIX", "VaultError", "VaultFacts", "VaultLayout", "format_vault", "open_layout"]
+__all__ = [
+    "CLAIM_PREFIX",
+    "VaultError",
+    "VaultFacts",
+    "VaultLayout",
+    "format_vault",
+    "open_layout",
+    "read_vault_device",
+]
 
 CLAIM_PREFIX = ".claim-"
 """A clip's directory before its line 0 is on storage."""
@@ -69,6 +77,22 @@ class VaultLayout:
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def read_vault_device(root: Path) -> str | None:
+    """Return whose vault it is, `None` if there is none.
+
+    Raises:
+        VaultError: its facts cannot be read.
+    """
+    try:
+        return msgspec.json.decode((root / "vault.json").read_bytes(), type=VaultFacts).device
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise VaultError(
+            f"cannot use {root / 'vault.json'}", expected="the facts of a vault", found=str(error)
+        ) from error
 
 
 def format_vault(root: Path, device: str) -> None:

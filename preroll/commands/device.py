@@ -4,8 +4,13 @@ import json
 import logging
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from device.config import DeviceConfig
+    from device.service import ServiceParts
 
 from preroll.exits import Exit
 
@@ -27,7 +32,10 @@ _CONFIG = click.option(
 @_CONFIG
 @click.option("--verbose", is_flag=True, help="Log more.")
 def run(file: Path, *, verbose: bool) -> None:
-    """Run the camera until SIGTERM or SIGINT; whatever is open is sealed before it ends."""
+    """Run the camera until SIGTERM or SIGINT; whatever is open is sealed before it ends.
+
+    A camera without identity cannot record: it waits to be enrolled at a dock, and goes on from there.
+    """
     from device.config import load_config
     from device.service import DeviceService
 
@@ -37,10 +45,32 @@ def run(file: Path, *, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    service = DeviceService(load_config(file), file.resolve().parent)
+    config, directory = load_config(file), file.resolve().parent
+    parts = _enrol(config, directory)
+    if parts is None:
+        return
+    service = DeviceService(config, directory, parts)
     service.stop_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     service.run()
+
+
+def _enrol(config: "DeviceConfig", directory: Path) -> "ServiceParts | None":
+    """See that there is an identity, waiting for a dock if need be; `None`: stopped before there was one."""
+    from device.identity import has_identity
+    from device.service import ServiceParts, gpio_factory
+
+    if has_identity(directory / config.device.keys) or not config.dockport.enabled:
+        return ServiceParts()
+    from device.dockport.enrolmode import EnrolmentMode
+
+    factory = gpio_factory()
+    mode = EnrolmentMode(config, directory, factory=factory)
+    mode.stop_on_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    enrolled = mode.run()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    return ServiceParts(factory=factory) if enrolled and not mode.stopped else None
 
 
 @click.command()
