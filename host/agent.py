@@ -1,45 +1,49 @@
 """The agent of a dock: the store, the bays, the socket, from a configuration; run, stop, status."""
 
-import functools
-import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from docklink.messages import WearerAssignment
 from docklink.tls import DockTrust
 from evidence.clock import format_utc
+from evidence.documents import CustodyHead
 from evidence.errors import EvidenceError
 from evidence.paths import load_roots
 from evidence.revocation import load_revocations
 from evidence.roles import Role
 from evidence.signer import load_signer
-from evidence.storage import StorageError, make_directory, publish_file
-from host.bays import Bay, BayTimes, way_of
-from host.catalogue import Catalogue, CatalogueIndex
-from host.config import BaySection, DockConfig
+from evidence.storage import StorageError, make_directory
+from host.bays import Bay, BayStatus, PortEvent, PortMonitor, UdevMonitor
+from host.clockwatch import ClockWatch
+from host.config import DockConfig
 from host.control import (
     Answer,
     AskAssign,
     AskRelease,
     AskStatus,
     ControlServer,
+    CustodyStatus,
     DockStatus,
     QuarantineEntry,
     StoreStatus,
 )
-from host.custody import CustodyLog
-from host.offload import DeviceLogs, Station
-from host.store import CameraMoment, FileStore, StoreError, Trust, format_store
+from host.custody import HeadStanding
+from host.offload import Notice, NoticeBoard, Station
+from host.store import CameraMoment, StoreError, StoreState, Trust
 from host.wearers import Wearers
+from host.works import Shared, Works
 
-__all__ = ["DockAgent", "socket_path"]
+__all__ = ["Change", "DockAgent", "Listener", "socket_path"]
 
-_logger = logging.getLogger(__name__)
 _ROUND_S = 1.0
-_CATCH_UP_S = 60.0
-_JOIN_S = 20.0
-_MIB = 1024 * 1024
+_REOPEN_NS = 2_000_000_000
+
+Change = Notice | BayStatus
+"""What a listener hears: something that was announced or done, or how a bay stands now."""
+Listener = Callable[[Change], object]
+"""Called by the thread that has the news, from several at a time; must return at once and never raise."""
 
 
 def socket_path(config: DockConfig) -> Path:
@@ -50,7 +54,13 @@ def socket_path(config: DockConfig) -> Path:
 class DockAgent:
     """Opens everything when it is made; `run` until `stop`. One agent a store."""
 
-    def __init__(self, config: DockConfig) -> None:
+    def __init__(
+        self,
+        config: DockConfig,
+        *,
+        now_utc_ns: Callable[[], int] = time.time_ns,
+        monitor: PortMonitor | None = None,
+    ) -> None:
         """Open the store, formatting one where there is nothing yet.
 
         Raises:
@@ -58,43 +68,56 @@ class DockAgent:
             EvidenceError: keys, roots or store cannot be used.
         """
         self._config = config
+        self._now_utc_ns = now_utc_ns
         self._stopping = threading.Event()
+        self._listeners: tuple[Listener, ...] = ()
+        self._progress_ns = time.monotonic_ns()
         state = Path(config.dock.state)
         if not state.is_dir():
             state.parent.mkdir(parents=True, exist_ok=True)
             make_directory(state)
-        keys = Path(config.dock.keys)
         self._roots = load_roots(Path(config.dock.root))
         revocations = load_revocations([Path(each) for each in config.dock.crls])
-        signer = load_signer(keys, Role.DOCK_RECEIPT)
         self._wearers = Wearers(state / "wearers.json")
-        self._store = _open_store(config)
-        try:
-            self._custody = CustodyLog(self._store.root / "custody.jsonl", self._store.store_id)
-            opener = functools.partial(Catalogue, state / "catalogue.db", timeout_s=2.0)
-            self._index = CatalogueIndex(opener, self._store, self._custody)
-            self._station = Station(
-                self._store,
-                self._custody,
-                signer,
-                Trust(self._roots, revocations),
-                dock_id=config.dock.id,
-                index=self._index,
-                logs=DeviceLogs(state / "logs"),
-                offloads=config.limits.offloads,
-                part_bytes=config.limits.part_mib * _MIB,
-                clock_error_ns=config.clock.error_ms * 1_000_000,
-            )
-        except EvidenceError:
-            self._store.close()
-            raise
-        self.bays = tuple(self._bay(section) for section in config.bay)
+        self._shared = Shared(
+            config=config,
+            signer=load_signer(Path(config.dock.keys), Role.DOCK_RECEIPT),
+            trust=Trust(self._roots, revocations),
+            link_trust=self._trust,
+            wearers=self._wearers,
+            board=NoticeBoard(on_event=self._changed, now_utc_ns=now_utc_ns),
+            on_bay=self._changed,
+            now_utc_ns=now_utc_ns,
+        )
+        self._works = Works(self._shared)
+        self._monitor: PortMonitor = monitor or UdevMonitor()
+        self._no_hotplug = "not begun"
+        self._reopened_ns = 0
+        self._house = threading.Thread(target=self._keep_house, name="housekeeping")
         self._control: ControlServer | None = None
 
     @property
     def station(self) -> Station:
-        """What the bays share."""
-        return self._station
+        """What the bays share; another one after a store came back on another device."""
+        return self._works.station
+
+    @property
+    def bays(self) -> tuple[Bay, ...]:
+        """The bays, as `station`."""
+        return self._works.bays
+
+    @property
+    def progress_ns(self) -> int:
+        """When, by the monotonic clock, the agent last saw that it gets on, once a second: for a watchdog.
+
+        It stands still if all bays do, or if the thread that keeps house has died. One bay that does is
+        announced, and is no reason to end the others.
+        """
+        return self._progress_ns
+
+    def listen(self, listener: Listener) -> None:
+        """Let somebody hear of every change from now on; at best before `run`."""
+        self._listeners = (*self._listeners, listener)
 
     def run(self) -> None:
         """Run until `stop`; then everything is closed.
@@ -104,11 +127,18 @@ class DockAgent:
         """
         try:
             self._control = ControlServer(socket_path(self._config), self._answer)
-            for bay in self.bays:
-                bay.start()
+            self._works.start()
+            self._no_hotplug = self._monitor.start(self._plugged)
+            self._house.start()
             self._supervise()
         finally:
-            self._close()
+            self._stopping.set()
+            self._monitor.close()
+            if self._house.ident is not None:  # else it was never started
+                self._house.join()
+            self._works.close()
+            if self._control is not None:
+                self._control.close()
 
     def stop(self) -> None:
         """End `run`; from a signal handler or another thread."""
@@ -116,23 +146,26 @@ class DockAgent:
 
     def status(self) -> DockStatus:
         """Say how everything stands."""
-        health = self._store.health()
-        head = self._custody.head
+        works = self._works
+        health = works.store.health()
+        head = works.custody.head
         return DockStatus(
             dock=self._config.dock.id,
-            utc=format_utc(time.time_ns()),
+            utc=format_utc(self._now_utc_ns()),
             store=StoreStatus(
-                store=self._store.store_id,
+                store=works.store.store_id,
                 state=health.state.value,
                 detail=health.detail,
                 free_bytes=health.space.free_bytes if health.space else None,
                 total_bytes=health.space.total_bytes if health.space else None,
-                catalogue=self._index.reason,
+                catalogue=works.index.reason,
             ),
-            bays=tuple(bay.status for bay in self.bays),
+            bays=tuple(bay.status for bay in works.bays),
             quarantine=self._quarantine(),
-            notices=self._station.notices,
+            notices=self._shared.board.notices,
             custody_entries=head.entries if head else 0,
+            custody=CustodyStatus(head.head if head else None, works.checkpoints.status),
+            hotplug=self._no_hotplug or "udev",
         )
 
     def assign(self, device: str, assignment: WearerAssignment) -> None:
@@ -153,39 +186,27 @@ class DockAgent:
             StoreError: none lies there, or its manifest cannot be read.
             StorageError: storage refuses.
         """
-        apart = [each for each in self._station.all_quarantined() if each.key.clip == clip]
+        works = self._works
+        apart = [each for each in works.station.all_quarantined() if each.key.clip == clip]
         if not apart:
             raise StoreError(f"{clip} is not in quarantine", remedy="see `preroll dock status`")
         for each in apart:
-            manifest, _, _ = self._store.read_quarantined(each)
-            now_ns = time.time_ns()
-            moment = CameraMoment(now_ns, manifest.start.boot, manifest.start.monotonic_ns)
-            self._station.intake.release(each, reason, operator, moment)
-            self._station.note_quarantine(each)
-        for bay in self.bays:
+            manifest, _, _ = works.store.read_quarantined(each)
+            moment = CameraMoment(self._now_utc_ns(), manifest.start.boot, manifest.start.monotonic_ns)
+            works.station.intake.release(each, reason, operator, moment)
+            works.station.note_quarantine(each)
+        for bay in works.bays:
             bay.look()
         return len(apart)
 
     def _quarantine(self) -> tuple[QuarantineEntry, ...]:
         try:
-            apart = self._station.all_quarantined()
+            apart = self.station.all_quarantined()
         except EvidenceError as error:
-            self._station.announce("fault", None, f"the quarantine cannot be read: {error}")
+            self.station.announce("fault", None, f"the quarantine cannot be read: {error}")
             return ()
         return tuple(
             QuarantineEntry(each.key.clip, each.key.device, each.note.reasons, each.receipted) for each in apart
-        )
-
-    def _bay(self, section: BaySection) -> Bay:
-        times = self._config.timeouts
-        return Bay(
-            section.name,
-            way_of(section, times.connect_s),
-            self._station,
-            self._trust,
-            BayTimes(link=times.link, line_s=times.line_s, look_s=times.look_s, retry_s=times.retry_s),
-            wearer_of=lambda device: self._wearers.pending(device, time.time_ns()),
-            wearer_told=self._wearer_told,
         )
 
     def _trust(self) -> DockTrust:
@@ -194,35 +215,65 @@ class DockAgent:
             chain=keys / f"{Role.DOCK_LINK.file_stem}.pem",
             key=keys / f"{Role.DOCK_LINK.file_stem}.key",
             roots=self._roots,
-            now_utc_ns=time.time_ns(),
+            now_utc_ns=self._now_utc_ns(),
         )
 
-    def _wearer_told(self, device: str, assignment: WearerAssignment) -> None:
-        try:
-            self._wearers.told(device, assignment)
-        except StorageError as error:
-            self._station.announce("fault", device, str(error))
+    def _changed(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
+
+    def _plugged(self, event: PortEvent) -> None:
+        for bay in self.bays:
+            bay.plugged(event)
 
     def _supervise(self) -> None:
-        """Watch over the bays, and keep the catalogue from falling behind."""
-        next_catch_up_s = 0.0
-        reported: set[str] = set()
-        while not self._stopping.wait(_ROUND_S if next_catch_up_s else 0.0):
-            for bay in self.bays:
-                if not bay.alive and bay.name not in reported:
-                    reported.add(bay.name)
-                    self._station.announce(
-                        "fault", None, f"bay {bay.name} has stopped working; restart the agent"
-                    )
-            if time.monotonic() >= next_catch_up_s:
-                next_catch_up_s = time.monotonic() + _CATCH_UP_S
-                self._catch_up()
+        """Watch over the bays and the clock; nothing here waits for storage."""
+        clock = ClockWatch(self._now_utc_ns(), time.monotonic_ns())
+        while not self._stopping.wait(_ROUND_S):
+            now_ns = time.monotonic_ns()
+            jump = clock.look(self._now_utc_ns(), now_ns)
+            if jump:
+                self.station.announce("clock_jumped", None, jump)
+            if self._works.keeper.look(now_ns) and self._house.is_alive():
+                self._progress_ns = now_ns
 
-    def _catch_up(self) -> None:
+    def _keep_house(self) -> None:
+        """Do what may take long: catalogue, checkpoints, a store that comes back."""
+        while True:
+            if self._works.look() is StoreState.GONE and self._works.returned():
+                self._reopen()
+            if self._stopping.wait(_ROUND_S):
+                return
+
+    def _reopen(self) -> None:
+        """Go on with the store that came back on another device; the one that was opened before is let go."""
+        now_ns = time.monotonic_ns()
+        if now_ns - self._reopened_ns < _REOPEN_NS:
+            return
+        self._reopened_ns = now_ns
+        before = self._works
         try:
-            self._index.catch_up()
+            fresh = Works(self._shared)
+        except EvidenceError as error:
+            before.station.announce("fault", None, f"the store is back but cannot be opened: {error}")
+            return
+        before.close()
+        self._works = fresh
+        self._hold_against(before.custody.head)
+        fresh.start()
+        fresh.station.board.tell("store_ready", None, None, "the store is back on another device")
+
+    def _hold_against(self, head: CustodyHead | None) -> None:
+        """Tell if the custody log of a store that came back is not the one that went away."""
+        try:
+            same = head is None or self._works.custody.look_up(head) is HeadStanding.KNOWN
         except StorageError as error:
-            self._station.announce("fault", None, f"the catalogue cannot be brought up to date: {error}")
+            self.station.announce("fault", None, str(error))
+            return
+        if head is not None and not same:
+            self.station.announce(
+                "fork", None, f"the store that came back lacks entry {head.entries} of its custody log"
+            )
 
     def _answer(self, question: AskStatus | AskAssign | AskRelease) -> Answer:
         if isinstance(question, AskAssign):
@@ -232,27 +283,3 @@ class DockAgent:
             count = self.release(question.clip, question.reason, question.operator)
             return Answer(detail=f"{count} released; the camera gets the receipt when it is docked")
         return Answer(status=self.status())
-
-    def _close(self) -> None:
-        for bay in self.bays:
-            bay.stop()
-        for bay in self.bays:
-            if bay.alive and not bay.join(_JOIN_S):
-                _logger.error("bay %s does not end", bay.name)
-        if self._control is not None:
-            self._control.close()
-        self._index.close()
-        self._custody.close()
-        self._store.close()
-
-
-def _open_store(config: DockConfig) -> FileStore:
-    """Open the store; an empty place is formatted once; later it is a disk that is not mounted."""
-    root, mark = Path(config.store.path), Path(config.dock.state) / f"store-{config.store.id}.formatted"
-    empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
-    if empty and not mark.exists():
-        format_store(root, config.store.id)
-    store = FileStore(root, store_id=config.store.id, reserve_bytes=config.store.reserve_mib * _MIB)
-    if not mark.exists():
-        publish_file(mark, b"")
-    return store

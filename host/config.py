@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,12 +12,16 @@ from docklink.limits import Timeouts
 from evidence.errors import EvidenceError
 
 __all__ = [
+    "BadgeSection",
     "BaySection",
     "ClockSection",
     "ConfigError",
+    "ConfigSection",
+    "CustodySection",
     "DockConfig",
     "DockSection",
     "LimitSection",
+    "RenewalSection",
     "StoreSection",
     "TimeoutSection",
     "load_config",
@@ -87,6 +91,44 @@ class ClockSection(_Section, frozen=True, kw_only=True):
     error_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 100
 
 
+class RenewalSection(_Section, frozen=True, kw_only=True):
+    """When a link certificate is renewed: once less than this part of a new one's life is left."""
+
+    part: Annotated[float, Meta(gt=0, lt=1)] = 0.5
+
+
+class ConfigSection(_Section, frozen=True, kw_only=True):
+    """Where signed configurations for cameras lie, `NAME.json` with `NAME.p7s`; none if not given."""
+
+    directory: str | None = None
+
+
+class CustodySection(_Section, frozen=True, kw_only=True):
+    """When checkpoints of the custody log are made, and directories that get a copy of each."""
+
+    checkpoint_entries: Annotated[int, Meta(ge=1)] = 1000
+    checkpoint_minutes: Annotated[float, Meta(gt=0)] = 60.0
+    copies: tuple[str, ...] = ()
+
+
+class BadgeSection(_Section, frozen=True, kw_only=True):
+    """One badge reader: `keyboard` (an input event device) or `serial` (a device that sends lines).
+
+    Who shows a badge gets the camera in the bay `bay`, or else the `next` one that is docked or taken out
+    within `wait_s`. `file` maps badges to pseudonyms.
+    """
+
+    name: _BayName
+    file: str
+    keyboard: str | None = None
+    serial: str | None = None
+    baud: Annotated[int, Meta(ge=1200, le=10_000_000)] = 9600
+    bay: _BayName | None = None
+    next: Literal["docked", "undocked"] = "docked"
+    hours: Annotated[float, Meta(gt=0, le=48)] = 12.0
+    wait_s: _Wait = 60.0
+
+
 class BaySection(_Section, frozen=True, kw_only=True):
     """One bay; exactly one of `tcp` (HOST:PORT), `serial` (a device) and `usb` (a USB serial number)."""
 
@@ -111,7 +153,11 @@ class DockConfig(_Section, frozen=True, kw_only=True):
     limits: LimitSection = LimitSection()
     timeouts: TimeoutSection = TimeoutSection()
     clock: ClockSection = ClockSection()
+    renewal: RenewalSection = RenewalSection()
+    config: ConfigSection = ConfigSection()
+    custody: CustodySection = CustodySection()
     bay: tuple[BaySection, ...] = ()
+    badge: tuple[BadgeSection, ...] = ()
 
     def resolved(self, directory: Path) -> "DockConfig":
         """Return it with relative paths taken from the directory of the file."""
@@ -126,6 +172,13 @@ class DockConfig(_Section, frozen=True, kw_only=True):
                 state=str(directory / dock.state),
             ),
             store=msgspec.structs.replace(store, path=str(directory / store.path)),
+            config=ConfigSection(
+                directory=None if self.config.directory is None else str(directory / self.config.directory)
+            ),
+            custody=msgspec.structs.replace(
+                self.custody, copies=tuple(str(directory / each) for each in self.custody.copies)
+            ),
+            badge=tuple(msgspec.structs.replace(each, file=str(directory / each.file)) for each in self.badge),
         )
 
 
@@ -163,6 +216,7 @@ def parse_config(text: str, name: str) -> DockConfig:
     except ValueError as error:  # of Python itself, about an integer of thousands of digits
         raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
     _check_bays(config, name)
+    _check_badges(config, name)
     return config
 
 
@@ -180,5 +234,27 @@ def _check_bays(config: DockConfig, name: str) -> None:
             if key in seen:
                 raise ConfigError(
                     f"{name}: bay {bay.name}", expected="a name and a way of its own", found=f"{key!a} twice"
+                )
+            seen.add(key)
+
+
+def _check_badges(config: DockConfig, name: str) -> None:
+    seen: set[str] = set()
+    for badge in config.badge:
+        devices = [each for each in (badge.keyboard, badge.serial) if each is not None]
+        if len(devices) != 1:
+            raise ConfigError(
+                f"{name}: badge {badge.name}",
+                expected="one of keyboard and serial",
+                found=f"{len(devices)} of them",
+            )
+        if badge.bay is not None and badge.bay not in {bay.name for bay in config.bay}:
+            raise ConfigError(f"{name}: badge {badge.name}", expected="the name of a bay", found=badge.bay)
+        for key in {badge.name, f"device {devices[0]}"}:
+            if key in seen:
+                raise ConfigError(
+                    f"{name}: badge {badge.name}",
+                    expected="a name and a device of its own",
+                    found=f"{key!a} twice",
                 )
             seen.add(key)

@@ -15,6 +15,7 @@ from docklink.messages import WearerAssignment
 from evidence.documents.fields import ClipName, DeviceId, Operator, Text
 from evidence.errors import EvidenceError, ExplainedError
 from host.bays.status import BayStatus
+from host.custody import CheckpointStatus
 from host.offload.station import Notice
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "AskRelease",
     "AskStatus",
     "ControlServer",
+    "CustodyStatus",
     "DockStatus",
     "NoAgentError",
     "QuarantineEntry",
@@ -60,8 +62,15 @@ class QuarantineEntry(msgspec.Struct, frozen=True):
     released: bool
 
 
+class CustodyStatus(msgspec.Struct, frozen=True):
+    """The digest of the custody log's last entry, and what is kept of it elsewhere."""
+
+    head: str | None
+    checkpoints: CheckpointStatus
+
+
 class DockStatus(msgspec.Struct, frozen=True):
-    """Everything that `preroll dock status` shows."""
+    """Everything that `preroll dock status` shows. `hotplug` is `udev`, or why there is none."""
 
     dock: str
     utc: str
@@ -70,6 +79,8 @@ class DockStatus(msgspec.Struct, frozen=True):
     quarantine: tuple[QuarantineEntry, ...]
     notices: tuple[Notice, ...]
     custody_entries: int
+    custody: CustodyStatus
+    hotplug: str = ""
 
 
 class AskStatus(msgspec.Struct, frozen=True, tag_field="ask", tag="status", forbid_unknown_fields=True):

@@ -54,7 +54,10 @@ class CameraStatus(msgspec.Struct, frozen=True):
 
 
 class BayStatus(msgspec.Struct, frozen=True):
-    """One bay now. `detail` is for people; `clip`, `step` and bytes are set while `offloading`."""
+    """One bay now. `detail` is for people; `clip`, `step` and bytes are set while `offloading`.
+
+    `queued` counts the clips that the session under way began with, `stored` those stored since the docking.
+    """
 
     bay: str
     way: str
@@ -65,6 +68,8 @@ class BayStatus(msgspec.Struct, frozen=True):
     step: str | None = None
     done_bytes: int = 0
     clip_bytes: int = 0
+    queued: int = 0
+    queued_bytes: int = 0
     stored: int = 0
     failed_sessions: int = 0
     camera: CameraStatus | None = None

@@ -9,6 +9,7 @@ from typing import Protocol
 from docklink.errors import StreamError
 from docklink.serialport import SerialStream
 from docklink.streams import ByteStream, connect_tcp
+from host.bays.hotplug import PortEvent
 from host.config import BaySection
 
 __all__ = ["BY_ID", "SerialWay", "TcpWay", "UsbWay", "Way", "way_of"]
@@ -29,6 +30,9 @@ class Way(Protocol):
 
     def present(self) -> bool:
         """Say whether there can be a camera; costs nothing."""
+
+    def concerns(self, event: PortEvent) -> bool:
+        """Say whether a serial device that came or went may be this one."""
 
     def open(self) -> ByteStream:
         """Open it.
@@ -53,6 +57,11 @@ class TcpWay:
         """Say yes: only connecting tells."""
         return True
 
+    def concerns(self, event: PortEvent) -> bool:
+        """Say no: it is no serial device."""
+        del event
+        return False
+
     def open(self) -> ByteStream:
         """Connect."""
         return connect_tcp(self._host, self._port, self._timeout_s)
@@ -72,6 +81,10 @@ class SerialWay:
     def present(self) -> bool:
         """Say whether the device is there."""
         return os.path.exists(self._path)  # noqa: PTH110 - a device path as the operator wrote it
+
+    def concerns(self, event: PortEvent) -> bool:
+        """Say whether the path is among those of the event."""
+        return event.lost or self._path in event.paths
 
     def open(self) -> ByteStream:
         """Open the port."""
@@ -93,6 +106,11 @@ class UsbWay:
     def present(self) -> bool:
         """Say whether it is plugged in."""
         return self._find() is not None
+
+    def concerns(self, event: PortEvent) -> bool:
+        """Say whether the number is that of the event, as udev or the name of a link has it."""
+        numbers = {_INTERFACE.sub("", path).rpartition("_")[2] for path in event.paths}
+        return event.lost or event.serial == self._number or self._number in numbers
 
     def open(self) -> ByteStream:
         """Open the port."""

@@ -4,8 +4,11 @@ Whatever a camera, port or cable does, it does to this thread alone; every wait 
 """
 
 import logging
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -16,6 +19,7 @@ from docklink.messages import WearerAssignment
 from docklink.tls import DockTrust
 from evidence.clock import format_utc
 from evidence.errors import EvidenceError
+from host.bays.hotplug import PortEvent
 from host.bays.status import BayState, BayStatus, CameraStatus
 from host.bays.ways import Way
 from host.catalogue.rows import SessionRow
@@ -28,6 +32,8 @@ _FIRST_RETRY_S = 0.1
 _LOOKS_UNTIL_GONE = 2
 _FAILURES_UNTIL_FAULT = 3
 _FULL_PERCENT = 95
+_STALL_S = 600.0
+"""Beside the waits of a bay itself: until a turn comes while others' cameras hang in theirs."""
 
 
 class BayTimes(msgspec.Struct, frozen=True):
@@ -74,7 +80,9 @@ class Bay:
         self._limit = RequestLimit()
         self._failures = 0
         self._missed_looks = 0
-        self._thread = threading.Thread(target=self._run, name=f"bay-{name}", daemon=True)
+        self._progress_ns = time.monotonic_ns()
+        self._died_of = ""
+        self._thread = self._new_thread()
 
     @property
     def status(self) -> BayStatus:
@@ -87,13 +95,45 @@ class Bay:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to end."""
+        return self._stopping.is_set()
+
+    @property
+    def died_of(self) -> str:
+        """The kind of the error that ended its thread, which never should end; empty if none did."""
+        return self._died_of
+
+    @property
+    def progress_ns(self) -> int:
+        """When, by the monotonic clock, it last looked, took a step or moved a byte."""
+        return self._progress_ns
+
+    def stalled(self, now_ns: int) -> bool:
+        """Whether that is longer ago than its longest wait can last."""
+        times = self._times
+        longest_s = max(times.look_s, times.retry_s, times.line_s + times.link.handshake_s, times.link.answer_s)
+        return now_ns - self._progress_ns > int((longest_s + _STALL_S) * 1e9)
+
     def start(self) -> None:
         """Start looking."""
+        self._thread.start()
+
+    def restart(self) -> None:
+        """Start looking again, in a new thread, after the last one died."""
+        self._progress_ns = time.monotonic_ns()
+        self._thread = self._new_thread()
         self._thread.start()
 
     def look(self) -> None:
         """Look at once: somebody plugged something in, or assigned a wearer."""
         self._wake.set()
+
+    def plugged(self, event: PortEvent) -> None:
+        """Look at once if a serial device that came or went may be this bay's."""
+        if self._way.concerns(event):
+            self.look()
 
     def stop(self) -> None:
         """End the session under way; `join` waits for the thread."""
@@ -106,15 +146,34 @@ class Bay:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; returns whether it has ended."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # else it was never started
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name=f"bay-{self.name}", daemon=True)
+
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._wake.clear()
-            wait_s = self._look()
-            self._wake.wait(wait_s)
-        self._undock()
+        with self._death_noted():
+            while not self._stopping.is_set():
+                self._wake.clear()
+                self._progress_ns = time.monotonic_ns()
+                wait_s = self._look()
+                self._wake.wait(wait_s)
+            self._undock()
+
+    @contextmanager
+    def _death_noted(self) -> Iterator[None]:
+        """Note what nothing here expects, and show it; the interpreter prints it, the keeper starts anew."""
+        whole = False
+        try:
+            yield
+            whole = True
+        finally:
+            if not whole:
+                error = sys.exc_info()[0]
+                self._died_of = error.__name__ if error else "nothing that has a name"
+                self._fault(f"the bay's worker died of {self._died_of}; it is started again")
 
     def _look(self) -> float:
         """Look once, and say how long to wait until the next time."""
@@ -156,7 +215,7 @@ class Bay:
         device = client.peer.subject_id or ""
         docking = self._dock(device)
         wearer = self._wearer_of(device)
-        watch = Watch(step=self._stepped, progress=self._progressed)
+        watch = Watch(step=self._stepped, progress=self._progressed, queue=self._queued)
         try:
             report = run_session(client, self._station, docking, Settings(wearer), watch)
         except PeerRefusedError as error:
@@ -200,6 +259,8 @@ class Bay:
             stored=stored,
             clip=None,
             step=None,
+            queued=0,
+            queued_bytes=0,
             failed_sessions=0,
         )
         return self._times.look_s
@@ -262,6 +323,9 @@ class Bay:
             utc = format_utc(self._station.now_utc_ns())
             self._station.note(lambda catalogue: catalogue.end_session(session.session, utc))
 
+    def _queued(self, clips: tuple[tuple[str, int], ...]) -> None:
+        self._change(queued=len(clips), queued_bytes=sum(size for _, size in clips))
+
     def _stepped(self, step: Step, clip: str) -> None:
         self._change(state=BayState.OFFLOADING, detail="", clip=clip, step=step.value)
         self._on_step(step, clip)
@@ -270,6 +334,7 @@ class Bay:
         self._change(clip=clip, done_bytes=done_bytes, clip_bytes=total_bytes)
 
     def _change(self, **fields: object) -> None:
+        self._progress_ns = time.monotonic_ns()
         with self._lock:
             self._status = msgspec.structs.replace(self._status, **fields)
             status = self._status

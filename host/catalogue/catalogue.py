@@ -20,10 +20,11 @@ from host.catalogue.migrations import MigrationError, migrate
 from host.catalogue.rows import CameraRow, ClipRow, OffloadRow, SessionRow
 from host.catalogue.schema import cameras, clips, offloads, sessions
 
-__all__ = ["Catalogue", "CatalogueError", "CatalogueLockedError"]
+__all__ = ["Catalogue", "CatalogueDamagedError", "CatalogueError", "CatalogueLockedError"]
 
 _READING = "preroll_reading"
 _BATCH = 500
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -33,6 +34,10 @@ class CatalogueError(EvidenceError):
 
 class CatalogueLockedError(CatalogueError):
     """Another process holds the catalogue longer than one is ready to wait."""
+
+
+class CatalogueDamagedError(CatalogueError):
+    """What lies in the catalogue's place is no database, or a damaged one."""
 
 
 class Catalogue:
@@ -169,7 +174,8 @@ class Catalogue:
                     found="another process that holds it",
                     remedy="end that process; clips are stored meanwhile, and noted later",
                 ) from error
-            raise CatalogueError(
+            kind = CatalogueDamagedError if code in _DAMAGED else CatalogueError
+            raise kind(
                 f"cannot use the catalogue {self._path.name}",
                 found=str(origin),
                 remedy="delete it: it is rebuilt from the store",

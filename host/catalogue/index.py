@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
-from host.catalogue.catalogue import Catalogue, CatalogueError
+from host.catalogue.catalogue import Catalogue, CatalogueDamagedError, CatalogueError, CatalogueLockedError
 from host.catalogue.rebuild import rebuild
 from host.custody.log import CustodyLog
 from host.store.protocol import EvidenceStore
@@ -18,11 +19,20 @@ class CatalogueIndex:
     """Takes notes for a catalogue that may be locked, lost or broken; offload goes on in any case.
 
     `missed` counts what could not be noted since the last good rebuild; above zero, answers are stale.
-    `opener` opens the catalogue, and may raise `CatalogueError`. Thread-safe.
+    `opener` opens the catalogue, and may raise `CatalogueError`. A damaged one at `path`, which holds no truth,
+    is put aside with `.broken` behind its name. Thread-safe.
     """
 
-    def __init__(self, opener: Callable[[], Catalogue], store: EvidenceStore, custody: CustodyLog) -> None:
+    def __init__(
+        self,
+        opener: Callable[[], Catalogue],
+        store: EvidenceStore,
+        custody: CustodyLog,
+        *,
+        path: Path | None = None,
+    ) -> None:
         self._opener = opener
+        self._path = path
         self._store = store
         self._custody = custody
         self._lock = threading.Lock()
@@ -77,7 +87,23 @@ class CatalogueIndex:
                 self._catalogue = None
 
     def _fell_behind(self, error: CatalogueError) -> None:
+        """Remember why; all but a lock needs the database opened anew, or a fresh one."""
         self.missed += 1
         if str(error) != self._reason:
             _logger.warning("%s", error)
         self._reason = str(error)
+        if isinstance(error, CatalogueLockedError):
+            return
+        if self._catalogue is not None:
+            self._catalogue.close()
+            self._catalogue = None
+        if isinstance(error, CatalogueDamagedError) and self._path is not None:
+            self._put_aside(self._path)
+
+    def _put_aside(self, path: Path) -> None:
+        try:
+            path.replace(path.with_name(f"{path.name}.broken"))
+            for suffix in ("-wal", "-shm"):  # they belong to it, and would be replayed into the next
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            _logger.warning("cannot put the catalogue %s aside: %s", path.name, error.strerror)

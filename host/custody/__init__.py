@@ -2,10 +2,14 @@
 
 from host.custody.checkpoints import keep_checkpoint, make_checkpoint, read_checkpoints
 from host.custody.entries import CustodyEntry, CustodyError, CustodyTamperedError
+from host.custody.keeper import CheckpointKeeper, CheckpointStatus, CopyStatus
 from host.custody.log import CustodyLog, HeadStanding, OpenedTail
 from host.custody.reading import CustodyReader, CustodyReport, verify_custody
 
 __all__ = [
+    "CheckpointKeeper",
+    "CheckpointStatus",
+    "CopyStatus",
     "CustodyEntry",
     "CustodyError",
     "CustodyLog",
