@@ -35,7 +35,7 @@ from evidence.roles import Role
 from evidence.seal import seal_clip
 from evidence.signer import SoftwareSigner, load_signer
 
-__all__ = ["verify_bench"]
+__all__ = ["make_clip", "verify_bench"]
 
 PointT = TypeVar("PointT", SyncPoint, ClipEnd)
 DocumentT = TypeVar("DocumentT", bound=msgspec.Struct)
@@ -54,7 +54,7 @@ def verify_bench(*, seconds: float = 30, mebibytes: int = 256) -> Section:
         agency = create_agency("Bench", place / "agency")
         issue_new(SubjectKind.CAMERA, "cam0042", place / "agency", place / "camera")
         signer = load_signer(place / "camera", Role.CAMERA_EVIDENCE)
-        clip = _make_clip(place, signer, agency.recipient, mebibytes)
+        clip = make_clip(place, signer, agency.recipient, mebibytes)
         roots = load_roots(agency.root_certificate)
 
         def verify() -> None:
@@ -114,7 +114,8 @@ def main() -> None:
     print(text(verify_bench(seconds=arguments.seconds, mebibytes=arguments.mebibytes)))
 
 
-def _make_clip(place: Path, signer: SoftwareSigner, recipient: str, mebibytes: int) -> Path:
+def make_clip(place: Path, signer: SoftwareSigner, recipient: str, mebibytes: int) -> Path:
+    """Make a clip of random bytes in `place`, sealed as the camera cam0042; returns its directory."""
     start = _example(ClipStart)
     start = msgspec.structs.replace(start, recipients=(recipient,))
     builder = JournalBuilder(signer)
