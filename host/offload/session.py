@@ -8,8 +8,8 @@ from docklink.client import DockClient
 from docklink.errors import PeerRefusedError, ProtocolError
 from docklink.httpclient import AnswerError
 from docklink.messages import ClipEntry, Device, SignedDocument, TombstoneEntry, WearerAssignment
-from evidence.clock import format_utc
-from evidence.cms import sign_cms, verify_cms
+from evidence.clock import format_utc, parse_utc
+from evidence.cms import CmsSigner, sign_cms, verify_cms
 from evidence.documents import EpochGrant, Head, Receipt, decode, encode
 from evidence.errors import EvidenceError, ExplainedError
 from evidence.storage import StorageError
@@ -21,6 +21,7 @@ from host.offload.machine import Step
 from host.offload.queue import list_clips, queue_of
 from host.offload.station import Docking, Station
 from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreGoneError
+from host.upkeep import Tended, tend
 
 __all__ = ["SessionReport", "Settings", "run_session"]
 
@@ -34,7 +35,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class SessionReport(msgspec.Struct, frozen=True):
-    """What a session came to. `error` ended it early: a `LinkError`, or what the store said."""
+    """What a session came to. `error` ended it early: a `LinkError`, or what the store said.
+
+    `config` says what is the matter with the configuration that is here for the camera, empty if nothing is.
+    """
 
     device: Device
     outcomes: tuple[Outcome, ...]
@@ -42,6 +46,7 @@ class SessionReport(msgspec.Struct, frozen=True):
     completeness: Completeness | None
     wearer_told: bool
     error: ExplainedError | None = None
+    config: str = ""
 
     @property
     def stored(self) -> int:
@@ -73,22 +78,44 @@ def run_session(
         now_utc_ns=station.now_utc_ns,
         monotonic_ns=station.monotonic_ns,
     )
-    verdict = _take_head(camera, station, docking.device)
+    verdict = _take_head(camera, station, docking)
     _take_log(camera, station, docking.device)
     _take_tombstones(camera, station, docking.device)
-    told = settings.wearer is not None and _tell_wearer(camera, station, docking.device, settings.wearer)
+    told = _tell_wearer(camera, station, docking, settings.wearer)
+    tended = _tend(camera, station, docking, device, verdict, clips_done=False)
     entries = list_clips(camera.clips())
     outcomes, error = _offload(camera, station, docking, entries=entries, clock=clock, watch=watch)
     ended = {each.clip for each in outcomes if each.ending in (Step.STORED, Step.GONE)}
     queue = queue_of(entries, station, docking)
+    completeness = _complete(station, verdict, entries) if error is None else None
+    if error is None and not (tended.renewed or tended.configured):
+        tended = _tend(camera, station, docking, device, verdict, clips_done=True)
+    if error is None and (tended.renewed or tended.configured):
+        device = camera.device()
     return SessionReport(
         device=device,
         outcomes=tuple(outcomes),
         waiting=sum(entry.clip not in ended for entry, _ in queue),
-        completeness=_complete(station, verdict, entries) if error is None else None,
+        completeness=completeness,
         wearer_told=told,
         error=error,
+        config=tended.config,
     )
+
+
+def _tend(
+    camera: DockClient,
+    station: Station,
+    docking: Docking,
+    device: Device,
+    verdict: HeadVerdict | None,
+    *,
+    clips_done: bool,
+) -> Tended:
+    """Renew and configure a camera whose head is good: it is who its evidence key says that it is."""
+    if verdict is None:
+        return Tended()
+    return tend(camera, station, docking, device, clips_done=clips_done)
 
 
 def _offload(
@@ -127,14 +154,15 @@ def _offload(
     return outcomes, None
 
 
-def _take_head(camera: DockClient, station: Station, device: str) -> HeadVerdict | None:
+def _take_head(camera: DockClient, station: Station, docking: Docking) -> HeadVerdict | None:
     """Keep the camera's head; one that is behind is told to begin a new epoch."""
+    device = docking.device
     try:
         shown = camera.head()
     except AnswerError as error:
         station.announce("fault", device, f"the camera shows no head: {error.problem.detail[:200]}")
         return None
-    verdict = _judge(station, device, shown)
+    verdict = _judge(station, docking, shown)
     if verdict is None or not verdict.alarm:
         return verdict
     station.announce(
@@ -153,12 +181,19 @@ def _take_head(camera: DockClient, station: Station, device: str) -> HeadVerdict
             "known": verdict.highest.number,
         },
     )
-    if verdict.outcome is not HeadOutcome.BEHIND:
+    if not _shows_lost_past(verdict) or docking.upkeep.key_revoked_utc_ns is not None:
         return verdict
-    return _grant_epoch(camera, station, device, verdict.highest) or verdict
+    return _grant_epoch(camera, station, docking, verdict.highest) or verdict
 
 
-def _grant_epoch(camera: DockClient, station: Station, device: str, highest: Head) -> HeadVerdict | None:
+def _shows_lost_past(verdict: HeadVerdict) -> bool:
+    """Whether the camera does not have what was seen of it; a fork at a number that it has, it went on from."""
+    fork = verdict.outcome is HeadOutcome.FORK and verdict.highest.number >= verdict.shown.number
+    return verdict.outcome is HeadOutcome.BEHIND or fork
+
+
+def _grant_epoch(camera: DockClient, station: Station, docking: Docking, highest: Head) -> HeadVerdict | None:
+    device = docking.device
     grant = encode(
         EpochGrant(
             device=device,
@@ -175,20 +210,35 @@ def _grant_epoch(camera: DockClient, station: Station, device: str, highest: Hea
     except AnswerError as error:
         station.announce("fault", device, f"no new epoch: {error.problem.detail[:200]}")
         return None
-    return _judge(station, device, renewed)
+    return _judge(station, docking, renewed)
 
 
-def _judge(station: Station, device: str, shown: SignedDocument) -> HeadVerdict | None:
+def _judge(station: Station, docking: Docking, shown: SignedDocument) -> HeadVerdict | None:
+    device = docking.device
     try:
         _require_device(decode(shown.document, Head), device)
         verdict = station.store.keep_head(SignedBytes(document=shown.document, cms=shown.cms), station.trust)
-        station.note_head(verdict.shown, verify_cms(shown.document, shown.cms))
+        signer = verify_cms(shown.document, shown.cms)
+        station.note_head(verdict.shown, signer)
+        _note_revocation(station, docking, signer)
     except (StorageError, StoreGoneError):
         raise
     except EvidenceError as error:
         station.announce("integrity_alarm", device, f"a head that does not count: {error}")
         return None
     return verdict
+
+
+def _note_revocation(station: Station, docking: Docking, signer: CmsSigner) -> None:
+    """Find out whether the camera was reported lost: its clips are read, and it gets nothing any more."""
+    since_ns = station.trust.revocations.standing(signer, station.trust.roots).revoked_utc_ns
+    docking.upkeep.key_revoked_utc_ns = since_ns
+    if since_ns is not None:
+        station.announce(
+            "integrity_alarm",
+            docking.device,
+            f"the camera's key is revoked from {format_utc(since_ns)} on: keep the camera",
+        )
 
 
 def _require_device(head: Head, device: str) -> None:
@@ -238,6 +288,7 @@ def _take_tombstone(station: Station, device: str, entry: TombstoneEntry) -> Non
     receipt = decode(entry.receipt.document, Receipt)
     if receipt.device != device or receipt.clip != entry.clip:
         raise EvidenceError("the tombstone is of another device or clip", found=receipt.clip)
+    _refuse_revoked(station, entry, receipt)
     stone, conflict = station.store.keep_tombstone(files, station.trust)
     station.accounts.add_tombstone(stone.manifest, stone.receipt.store)
     if conflict is not None:
@@ -249,7 +300,30 @@ def _take_tombstone(station: Station, device: str, entry: TombstoneEntry) -> Non
         station.announce("fork", device, f"the custody log does not hold the head of {entry.clip}: {standing}")
 
 
-def _tell_wearer(camera: DockClient, station: Station, device: str, wearer: WearerAssignment) -> bool:
+def _refuse_revoked(station: Station, entry: TombstoneEntry, receipt: Receipt) -> None:
+    """Refuse a tombstone whose receipt is by a revoked dock, or later than its camera was revoked."""
+    revocations, roots = station.trust.revocations, station.trust.roots
+    dock = revocations.standing(verify_cms(entry.receipt.document, entry.receipt.cms), roots)
+    if dock.revoked_utc_ns is not None:
+        raise EvidenceError(
+            f"the key of {receipt.store} is revoked from {format_utc(dock.revoked_utc_ns)} on",
+            found="a receipt whose time nobody independent attests",
+        )
+    camera = revocations.standing(verify_cms(entry.manifest.document, entry.manifest.cms), roots)
+    if camera.revoked_utc_ns is not None and parse_utc(receipt.utc) >= camera.revoked_utc_ns:
+        raise EvidenceError(
+            "the camera's key was revoked before the clip was first seen",
+            expected=f"before {format_utc(camera.revoked_utc_ns)}",
+            found=receipt.utc,
+        )
+
+
+def _tell_wearer(
+    camera: DockClient, station: Station, docking: Docking, wearer: WearerAssignment | None
+) -> bool:
+    device = docking.device
+    if wearer is None or docking.upkeep.key_revoked_utc_ns is not None:
+        return False
     try:
         camera.assign_wearer(wearer)
     except AnswerError as error:
@@ -264,9 +338,18 @@ def _complete(
 ) -> Completeness | None:
     if verdict is None:
         return None
-    found = station.accounts.completeness(verdict.shown, ((each.epoch, each.number) for each in entries))
-    for first, last in found.missing:
-        station.announce("clip_missing", found.device, f"numbers {first} to {last} are nowhere")
-    for fork in found.forks:
-        station.announce("fork", found.device, fork)
+    on_camera = tuple((each.epoch, each.number) for each in entries)
+    found = station.accounts.completeness(verdict.shown, on_camera)
+    _announce_gaps(station, found, "")
+    for head in station.store.heads(found.device):
+        if head.epoch != found.epoch:
+            earlier = station.accounts.completeness(head, on_camera)
+            _announce_gaps(station, earlier, f" of generation {head.generation}")
     return found
+
+
+def _announce_gaps(station: Station, found: Completeness, of: str) -> None:
+    for first, last in found.missing:
+        station.announce("clip_missing", found.device, f"numbers {first} to {last}{of} are nowhere")
+    for fork in found.forks:
+        station.announce("fork", found.device, f"{fork}{of}")

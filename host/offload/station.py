@@ -20,6 +20,7 @@ from host.offload.devicelog import DeviceLogs
 from host.offload.notices import Notice, NoticeBoard
 from host.offload.slots import Turns
 from host.store import ClipKey, EvidenceStore, Intake, Quarantined, StoredClip, Trust
+from host.upkeep import Upkeep, UpkeepMemory
 
 __all__ = ["Docking", "Notice", "Station"]
 
@@ -34,6 +35,7 @@ class Docking:
     def __init__(self, device: str) -> None:
         self.device = device
         self.breaks: Counter[str] = Counter()
+        self.upkeep = UpkeepMemory()
         self._mistrusted: set[ClipKey] = set()
 
     def broke(self, clip: str, *, progressed: bool) -> None:
@@ -70,6 +72,7 @@ class Station:
         index: CatalogueIndex | None = None,
         logs: DeviceLogs | None = None,
         board: NoticeBoard | None = None,
+        upkeep: Upkeep | None = None,
         offloads: int = 8,
         part_bytes: int = 8 * 1024 * 1024,
         patience_s: float = 5.0,
@@ -95,6 +98,7 @@ class Station:
         self.monotonic_ns = monotonic_ns
         self.accounts = Accounts(store)
         self.logs = logs
+        self.upkeep = upkeep or Upkeep()
         self._heads: dict[str, tuple[str, ec.EllipticCurvePublicKey]] = {}
         self._index = index
         self._lock = threading.Lock()
