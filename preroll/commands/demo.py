@@ -1,4 +1,4 @@
-"""`preroll demo`: the camera on one machine, from the press to the opened clip."""
+"""`preroll demo`: camera and dock on one machine, from the press to the stored and opened clip."""
 
 import logging
 import tempfile
@@ -11,8 +11,8 @@ import msgspec
 from preroll.exits import Exit
 
 if TYPE_CHECKING:
+    from preroll.demo.acts import Playbill
     from preroll.demo.run import DemoResult
-    from preroll.demo.stage import Stage
 
 __all__ = ["command"]
 
@@ -35,80 +35,82 @@ _SOURCES = "picamera, synthetic, replay:FILE or v4l2:/dev/videoN"
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keeps keys, vault and store (default: a new directory among the temporary ones).",
+    help="Keeps keys, vault and store; that of an earlier demo is gone on with (default: a new temporary one).",
+)
+@click.option(
+    "--patience",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(1, 86_400),
+    help="Seconds without any progress after which it gives up.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result for programs; no live view.")
 @click.pass_context
 def command(
-    ctx: click.Context, camera: str, preroll: float, seconds: float, directory: Path | None, *, as_json: bool
+    ctx: click.Context,
+    *,
+    camera: str,
+    preroll: float,
+    seconds: float,
+    directory: Path | None,
+    patience: float,
+    as_json: bool,
 ) -> None:
-    """Film, press, stop, prove and open one clip, on this machine and without root.
+    """Film, press, stop, dock, prove and open one clip, on this machine and without root.
 
-    The camera's firmware runs as it would on the board; its pins are gpiozero's mock pins. On a terminal the
-    space bar is the button; elsewhere it is pressed as soon as the ring holds the seconds asked for. Exit 0
-    only if the clip is sealed, authentic and decodes.
+    The camera's firmware and the dock's agent run as they would on their boards; the camera's pins are
+    gpiozero's mock pins, the dock's serial line is a pair of pseudo-terminals. On a terminal the space bar is
+    the button; elsewhere it is pressed as soon as the ring holds the seconds asked for.
+
+    Exit 0 only if the clip is in the store, authentic by every check, released by the camera against the
+    dock's receipt, and decodes. Ctrl-C ends it in good order; a clip that was not docked yet is taken by the
+    next demo in the same DIR.
     """
-    from preroll.demo.keyboard import SpaceBar
-    from preroll.demo.run import run_demo
-    from preroll.demo.stage import set_stage
-    from preroll.demo.view import LinesView, open_view
+    from preroll.demo.acts import Playbill
+    from preroll.demo.interrupts import one_interrupt
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    place = directory or Path(tempfile.mkdtemp(prefix="preroll-demo-"))
-    place.mkdir(parents=True, exist_ok=True)
-    stage = set_stage(place.resolve(), camera, preroll)
-    bar = SpaceBar() if SpaceBar.available() and not as_json else None
-    view = _Mute() if as_json else (open_view() if bar else LinesView())
+    place = (directory or Path(tempfile.mkdtemp(prefix="preroll-demo-"))).resolve()
+    playbill = Playbill()
     try:
-        result = run_demo(stage, record_s=seconds, view=view, bar=bar)
-    finally:
-        if bar:
-            bar.close()
+        with one_interrupt():
+            result = _play(place, playbill, camera, (preroll, seconds, patience), as_json=as_json)
+    except KeyboardInterrupt as error:
+        raise _interrupted(playbill, place) from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(result, enc_hook=str), indent=2))
     else:
-        _tell(result, stage)
-    good = result.authentic and result.decodes
-    ctx.exit(Exit.DONE if good else Exit.FAILED)
+        from preroll.demo.report import report_lines
+
+        for line in report_lines(result, place):
+            click.echo(line)
+    ctx.exit(Exit.DONE if result.good else Exit.FAILED)
 
 
-class _Mute:
-    """A view for nobody."""
+def _play(
+    place: Path, playbill: "Playbill", camera: str, times: tuple[float, float, float], *, as_json: bool
+) -> "DemoResult":
+    from preroll.demo.keyboard import SpaceBar
+    from preroll.demo.run import run_demo
+    from preroll.demo.stage import set_stage
+    from preroll.demo.view import LinesView, MuteView, View, open_view
 
-    def show(self, scene: object) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
-
-def _tell(result: "DemoResult", stage: "Stage") -> None:
-    from preroll.demo.proof import instructions
-
-    manifest, opened = result.manifest, result.opened
-    click.echo(f"\nclip       {result.clip.name}")
-    click.echo(f"trigger    {manifest.start.trigger.source}; ended: {manifest.ended}")
-    short = f", short because {manifest.preevent.shortfall}" if manifest.preevent.shortfall else ""
-    requested_s = manifest.preevent.requested_ns / 1e9
-    click.echo(f"before     {opened.delivered_s:.3f} s of {requested_s:.0f} s asked for{short}")
-    click.echo(f"picture    {opened.frames} frames decode, {opened.duration_s:.3f} s")
-    click.echo(f"gaps       {len(manifest.gaps)}")
-    click.echo(f"sound      {opened.sound_frames} frames, silent: {_silences(result)}")
-    assert manifest.ciphertext is not None  # a clip without one does not decode
-    click.echo(f"encrypted  {manifest.ciphertext.bytes:,} bytes, sha256 {manifest.ciphertext.sha256}")
-    for name, outcome, detail in result.checks:
-        click.echo(f"check      {name}: {outcome}; {detail}")
-    for defect in opened.defects:
-        click.echo(f"DEFECT     {defect}")
-    click.echo("not yet: offload")
-    click.echo(f"\nall of it is in {stage.directory}; the opened clip is {result.output}")
-    lines = instructions(result.clip, stage.root, stage.identity)
-    if lines:
-        click.echo("the same without Preroll:")
-        for line in lines:
-            click.echo(f"    {line}")
+    preroll_s, record_s, patience_s = times
+    place.mkdir(parents=True, exist_ok=True)
+    stage = set_stage(place, camera, preroll_s)
+    bar = SpaceBar() if SpaceBar.available() and not as_json else None
+    try:
+        view: View = MuteView() if as_json else (open_view() if bar else LinesView())
+        return run_demo(stage, record_s=record_s, view=view, playbill=playbill, bar=bar, patience_s=patience_s)
+    finally:
+        if bar:
+            bar.close()
 
 
-def _silences(result: "DemoResult") -> str:
-    spans = [f"{(span.end_ns - span.start_ns) / 1e9:.1f} s ({span.cause})" for span in result.manifest.silences]
-    return ", ".join(spans) or "nowhere"
+def _interrupted(playbill: "Playbill", place: Path) -> Exception:
+    from preroll.demo.errors import DemoInterruptedError
+
+    return DemoInterruptedError(
+        f"interrupted; not reached: {', '.join(playbill.open_acts)}",
+        remedy=f"what there is, is in {place}; `--dir {place}` goes on with it",
+    )

@@ -41,4 +41,5 @@ class SpaceBar:
 
     def close(self) -> None:
         """Give standard input back."""
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+        # Flushed: what nobody read is no input for the shell.
+        termios.tcsetattr(self._fd, termios.TCSAFLUSH, self._saved)

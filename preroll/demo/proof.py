@@ -1,19 +1,53 @@
-"""The end of the demo: check a clip without its key, open it with it, decode it, and count."""
+"""The end of the demo: verify what the dock stored without a key, then open the clip, decode it, and count."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from evidence.age.keyfiles import parse_identities
 from evidence.age.reader import decrypt_file
-from evidence.check import CheckReport, Finding, check_sealed_clip
-from evidence.documents import Manifest
+from evidence.attestations import read_tombstone
+from evidence.documents import Manifest, Receipt, Verdict
+from evidence.errors import EvidenceError
+from evidence.findings import Check, Finding
+from evidence.holdings import find_holdings
 from evidence.paths import load_roots
+from evidence.survey import Circumstances, ClipVerdict, DocumentVerdict, Survey, survey
+from host.custody import CustodyEntry, CustodyReader
+from preroll.demo.dockside import ClipPlaces
+from preroll.demo.stage import Stage
 
-__all__ = ["Opened", "check", "instructions", "open_clip"]
+__all__ = ["Opened", "Proof", "StoreProof", "instructions", "open_clip", "prove_store"]
 
 _NS_PER_S = 1_000_000_000
+_EXPECTED_ENTRIES = ("docked", "clip_stored", "receipt_accepted", "undocked")
+
+
+class StoreProof(msgspec.Struct, frozen=True):
+    """What store and vault hold beside the clip itself; `defects` is empty if all is good.
+
+    `finding` is over everything in both, `clips` their number; `custody` is the trail of the demo's clip.
+    """
+
+    finding: Finding
+    clips: int
+    receipt: Receipt
+    receipt_by: str
+    tombstone: Path
+    custody: tuple[CustodyEntry, ...]
+    notes: tuple[str, ...]
+    defects: tuple[str, ...]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """The clip in the store: what its camera signed, what each check said, and what speaks for it around it."""
+
+    manifest: Manifest
+    checks: tuple[Check, ...]
+    finding: Finding
+    store: StoreProof
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -26,9 +60,82 @@ class Opened(msgspec.Struct, frozen=True):
     defects: tuple[str, ...]
 
 
-def check(clip: Path, root: Path) -> CheckReport:
-    """Check a clip as anybody can who has the agency's root certificate."""
-    return check_sealed_clip(clip, load_roots(root))
+def prove_store(stage: Stage, places: ClipPlaces) -> Proof:
+    """Verify store and vault without a key, as `preroll clip verify STORE VAULT` does, and read the trail.
+
+    Raises:
+        EvidenceError: tombstone, receipt or custody log are not good.
+        OSError: one of them cannot be read.
+    """
+    roots = load_roots(stage.root)
+    found = survey([find_holdings(stage.store), find_holdings(stage.vault)], Circumstances(roots))
+    stone = read_tombstone(places.tombstone, roots)
+    trail = _read_trail(stage.store / "custody.jsonl", stone.receipt)
+    mine = next((each for each in found.clips if each.path == places.in_store), None)
+    kept = (places.in_store / "receipt.json").read_bytes()
+    kinds = {entry.kind for entry in trail}
+    defects = [
+        *(["the clip is not in the store"] if mine is None else []),
+        *(["the store keeps another receipt than the camera"] if kept != stone.receipt_signed.content else []),
+        *([] if stone.receipt.verdict is Verdict.STORED else [f"the receipt says {stone.receipt.verdict}"]),
+        *(f"the custody log has no entry {kind}" for kind in _EXPECTED_ENTRIES if kind not in kinds),
+        *_defects(found),
+    ]
+    store = StoreProof(
+        finding=found.finding,
+        clips=len(found.clips),
+        receipt=stone.receipt,
+        receipt_by=stone.receipt_signed.identity.subject_id,
+        tombstone=places.tombstone,
+        custody=trail,
+        notes=tuple(
+            f"{each.clip}: {each.finding}, left by an earlier demo"
+            for each in found.clips
+            if each.path != places.in_store and each.finding is not Finding.AUTHENTIC
+        ),
+        defects=tuple(defects),
+    )
+    return Proof(
+        manifest=stone.manifest,
+        checks=mine.checks if mine else (),
+        finding=mine.finding if mine else Finding.CANNOT_TELL,
+        store=store,
+    )
+
+
+def _defects(found: Survey) -> Iterator[str]:
+    """Say what is wrong with store and vault; that an earlier demo left a clip interrupted is not."""
+    verdicts: tuple[ClipVerdict | DocumentVerdict, ...] = (*found.clips, *found.documents)
+    for each in verdicts:
+        if each.finding in (Finding.NOT_AUTHENTIC, Finding.CANNOT_TELL):
+            yield f"{each.path}: {each.finding}"
+    for account in found.accounts:
+        if account.missing:
+            yield f"numbers missing of epoch {account.place.generation}: {account.missing}"
+        if account.forks:
+            yield f"numbers given twice in epoch {account.place.generation}: {len(account.forks)}"
+
+
+def _read_trail(path: Path, receipt: Receipt) -> tuple[CustodyEntry, ...]:
+    """Verify the whole custody log; return what it says of this clip, and of the camera's last docking."""
+    trail: list[CustodyEntry] = []
+    signed_head = ""
+    with path.open("rb") as file:
+        for read in CustodyReader(file, receipt.store):
+            entry = read.entry
+            if entry.index == receipt.custody.entries:
+                signed_head = read.sha256
+            if entry.kind == "docked" and entry.device == receipt.device:
+                trail = [kept for kept in trail if kept.clip is not None]  # of an earlier docking
+            if entry.device == receipt.device and entry.clip in (None, receipt.clip):
+                trail.append(entry)
+    if signed_head != receipt.custody.head:
+        raise EvidenceError(
+            "the custody log is not the one that the receipt names",
+            expected=receipt.custody.head,
+            found=signed_head or "no such entry",
+        )
+    return tuple(trail)
 
 
 def open_clip(clip: Path, identity: Path, output: Path, manifest: Manifest) -> Opened:
@@ -74,17 +181,6 @@ def instructions(clip: Path, root: Path, identity: Path) -> list[str]:
     if shutil.which("age"):
         lines.append(f"age -d -i {identity} -o clip.mp4 {clip}/clip.mp4.age")
     return lines
-
-
-def finding_words(report: CheckReport) -> str:
-    """Say in one line what the checks came to."""
-    words = {
-        Finding.AUTHENTIC: "authentic and complete",
-        Finding.INCOMPLETE: "authentic, but interrupted or incomplete",
-        Finding.NOT_AUTHENTIC: "NOT AUTHENTIC",
-        Finding.CANNOT_TELL: "cannot tell",
-    }
-    return words[report.finding]
 
 
 def _decode(path: Path) -> tuple[int, list[int], list[int], bool]:

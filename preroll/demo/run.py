@@ -1,145 +1,204 @@
-"""The demo: the camera's real firmware on pins that are pressed by the space bar or by a script."""
+"""The demo from its first frame to the opened clip: camera, dock and cable put together, and watched."""
 
-import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from device.controls.bench_board import BenchBoard
-from device.controls.patterns import Line
-from device.service import DeviceService, ServiceParts
 from evidence.documents import Manifest
-from evidence.errors import EvidenceError
+from evidence.findings import Check, Finding
+from preroll.demo.acts import Act, Playbill, Turn
+from preroll.demo.cable import Cable
+from preroll.demo.camera import DemoCamera
+from preroll.demo.dockside import ClipPlaces, DemoDock, Movement
+from preroll.demo.errors import DemoError
 from preroll.demo.keyboard import SpaceBar
-from preroll.demo.proof import Opened, check, open_clip
-from preroll.demo.script import Do, Script
+from preroll.demo.proof import Opened, StoreProof, open_clip, prove_store
 from preroll.demo.stage import Stage
 from preroll.demo.view import Scene, View
 
-__all__ = ["DemoResult", "run_demo"]
+__all__ = ["PATIENCE_S", "DemoResult", "run_demo"]
 
-_NS_PER_S = 1_000_000_000
-_PATIENCE_NS = 20 * _NS_PER_S
-_MARGIN_NS = _NS_PER_S  # the ring shows what has arrived; the encoder still holds the last frames
+PATIENCE_S = 120.0
 _TICK_S = 0.05
 
 
 class DemoResult(msgspec.Struct, frozen=True):
-    """What the demo ended with."""
+    """What the demo ended with; `clip` lies in the store, `output` is what opening it gave."""
 
     clip: Path
     output: Path
     manifest: Manifest
-    checks: tuple[tuple[str, str, str], ...]
-    opened: Opened
+    checks: tuple[Check, ...]
     authentic: bool
+    released: bool
     decodes: bool
+    acts: tuple[Turn, ...]
+    opened: Opened
+    store: StoreProof
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as it has to be."""
+        return self.authentic and self.released and self.decodes and not self.store.defects
 
 
-class _Hand:
-    """Puts script and space bar together: the button is down while either presses it."""
+def run_demo(
+    stage: Stage,
+    *,
+    record_s: float,
+    view: View,
+    playbill: Playbill,
+    bar: SpaceBar | None = None,
+    patience_s: float = PATIENCE_S,
+) -> DemoResult:
+    """Record one clip, dock, and prove what came of it.
 
-    def __init__(self, board: BenchBoard, bar: SpaceBar | None) -> None:
-        self._board = board
-        self._bar = bar
-        self._scripted = False
-        self._down = False
-        self.touched = False
-
-    def update(self, orders: list[Do]) -> None:
-        for order in orders:
-            self._scripted = order is Do.PRESS
-        self.touched = self._bar.is_down() if self._bar else False
-        down = self._scripted or self.touched
-        if down and not self._down:
-            self._board.press()
-        elif self._down and not down:
-            self._board.release()
-        self._down = down
-
-
-def run_demo(stage: Stage, *, record_s: float, view: View, bar: SpaceBar | None = None) -> DemoResult:
-    """Record one clip, then prove and open it.
+    Args:
+        stage: where things lie.
+        record_s: seconds after the press.
+        view: shows how it goes; closed at the end.
+        playbill: takes the acts that are reached; it says how far the demo came, whatever ends it.
+        bar: a second hand on the button.
+        patience_s: without any progress for so long, camera or dock are given up.
 
     Raises:
-        EvidenceError, DeviceError: a part of the camera could not be opened, or no clip was sealed.
+        DemoError: camera or dock came no further, or no clip was sealed.
+        EvidenceError, DeviceError: a part of camera or dock could not be opened.
     """
-    board = BenchBoard(stage.config.controls)
-    service = DeviceService(stage.config, stage.directory, ServiceParts(factory=board.factory))
-    thread = threading.Thread(target=service.run, name="firmware")
-    thread.start()
-    try:
-        _play(service, board, view, bar, record_s)
-    finally:
-        service.stop("the demo is over")
-        thread.join()
-        board.close()
-        view.close()
-    ended = service.recorder.last_ended
-    if ended is None or not ended.sealed:
-        raise EvidenceError("the demo recorded no clip", expected="one sealed clip", found="none")
-    return _prove(stage, stage.directory / stage.config.device.vault / "clips" / ended.clip)
+    with ExitStack() as stack:
+        stack.callback(view.close)
+        house = _House(view, playbill, patience_s)
+        house.reach(Act.FILM)
+        dock = DemoDock(stage)
+        stack.callback(dock.close)
+        cable = Cable(stage.camera_line, stage.dock_line)
+        stack.callback(cable.close)
+        camera = DemoCamera(stage, record_s, bar)
+        stack.callback(camera.close)
+        house.film(camera)
+        places = ClipPlaces.of(stage, camera.clip)
+        cable.plug()
+        dock.begin()
+        house.dock(camera, dock, places)
+        dock.close()  # while the camera still stands there: the log says `undocked`
+        cable.unplug()
+        camera.close()
+        return _prove(stage, places, house)
 
 
-def _play(service: DeviceService, board: BenchBoard, view: View, bar: SpaceBar | None, record_s: float) -> None:
-    """Let the hand play its part; returns when the clip has been stopped and sealed."""
-    window_s = service.config.policy.window_s
-    window_ns = int(window_s * _NS_PER_S)
-    script = Script(
-        window_ns=window_ns + _MARGIN_NS,
-        record_ns=int(record_s * _NS_PER_S),
-        hold_ns=int(service.config.policy.hold_s * _NS_PER_S),
-        patience_ns=_PATIENCE_NS if bar else 0,
-    )
-    hand = _Hand(board, bar)
-    begin_ns = time.monotonic_ns()
-    tick = threading.Event()
-    while not (script.over and service.recorder.status.clips_ended):
-        now_ns = time.monotonic_ns()
-        stats, status = service.ring.stats(), service.recorder.status
-        hand.update(script.step(now_ns, held_ns=stats.held_ns, state=status.state, touched=hand.touched))
-        waits_ns = script.waits_ns(now_ns)
-        view.show(
-            Scene(
-                elapsed_s=(now_ns - begin_ns) / _NS_PER_S,
-                window_s=window_s,
-                held_s=stats.held_ns / _NS_PER_S,
-                held_bytes=stats.held_bytes,
-                recorder=status,
-                lit=_lit(service, board),
-                waits_s=None if waits_ns is None else waits_ns / _NS_PER_S,
+class _House:
+    """The watch over all parts: it shows them, moves the acts on, and loses patience."""
+
+    def __init__(self, view: View, playbill: Playbill, patience_s: float) -> None:
+        self._view = view
+        self._playbill = playbill
+        self._patience_s = patience_s
+        self._begin_s = time.monotonic()
+        self._scene: Scene | None = None
+        self._mark: object = None
+        self._moved_s = self._begin_s
+
+    def film(self, camera: DemoCamera) -> None:
+        """Let the hand play its part; returns when the clip has been stopped and sealed."""
+        while not camera.sealed:
+            waits_s = camera.act()
+            camera.check()
+            if camera.service.recorder.status.clip is not None:
+                self.reach(Act.RECORD)
+            self._show_parts(camera, waits_s=waits_s)
+            state = camera.service.recorder.status.state
+            self._require_movement(camera.movement, f"the camera is {state}")
+            time.sleep(_TICK_S)
+
+    def dock(self, camera: DemoCamera, dock: DemoDock, places: ClipPlaces) -> None:
+        """Watch the dock until it has nothing left to do with the clip."""
+        movement = Movement()
+        docked = False
+        self.reach(Act.DOCK)
+        while self._playbill.current is not Act.VERIFY:
+            camera.check()
+            dock.check()
+            bay = dock.bay
+            docked = docked or bay.device is not None
+            self.reach(places.act(docked=docked))
+            self._show_parts(camera, dock)
+            self._require_movement(
+                (self._playbill.current, movement.mark(bay)), bay.detail or f"the bay is {bay.state}"
             )
+            time.sleep(_TICK_S)
+
+    def reach(self, act: Act) -> None:
+        """Begin an act, and show that."""
+        if self._playbill.reach(act, self._now_s()):
+            self._show_acts()
+
+    def end(self) -> tuple[Turn, ...]:
+        """End the last act; returns all of them."""
+        self._playbill.close(self._now_s())
+        self._show_acts()
+        return self._playbill.turns
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._begin_s
+
+    def _show_acts(self) -> None:
+        """Show the last scene again, under the act that is on now."""
+        if self._scene is not None:
+            scene = msgspec.structs.replace(
+                self._scene, elapsed_s=self._now_s(), act=self._playbill.current, turns=self._playbill.turns
+            )
+            self._view.show(scene)
+
+    def _show_parts(
+        self, camera: DemoCamera, dock: DemoDock | None = None, *, waits_s: float | None = None
+    ) -> None:
+        service = camera.service
+        stats = service.ring.stats()
+        self._scene = Scene(
+            elapsed_s=self._now_s(),
+            act=self._playbill.current,
+            turns=self._playbill.turns,
+            window_s=service.config.policy.window_s,
+            held_s=stats.held_ns / 1e9,
+            held_bytes=stats.held_bytes,
+            recorder=service.recorder.status,
+            lit=camera.lit,
+            waits_s=waits_s,
+            bay=dock.bay if dock else None,
         )
-        tick.wait(_TICK_S)  # the pace of the picture, not a wait for something to happen
+        self._view.show(self._scene)
+
+    def _require_movement(self, mark: object, found: str) -> None:
+        now_s = time.monotonic()
+        if mark != self._mark:
+            self._mark, self._moved_s = mark, now_s
+        elif now_s - self._moved_s > self._patience_s:
+            raise DemoError(
+                f"the demo got no further than `{self._playbill.current}`",
+                expected=f"progress within {self._patience_s:g} s",
+                found=found,
+                remedy="on a slow machine, give more with --patience",
+            )
 
 
-def _lit(service: DeviceService, board: BenchBoard) -> frozenset[Line]:
-    lights = service.config.controls.lights
-    pins = {
-        Line.RED: lights.red_pin,
-        Line.GREEN: lights.green_pin,
-        Line.BUZZER: lights.buzzer_pin,
-        Line.VIBRATION: lights.vibration_pin,
-    }
-    return frozenset(line for line, pin in pins.items() if pin >= 0 and board.is_high(pin) != lights.active_low)
-
-
-def _prove(stage: Stage, clip: Path) -> DemoResult:
-    report = check(clip, stage.root)
-    manifest = report.manifest
-    if manifest is None:
-        raise EvidenceError("the clip's manifest cannot be read", found=clip.name)
+def _prove(stage: Stage, places: ClipPlaces, house: _House) -> DemoResult:
+    proof = prove_store(stage, places)
+    house.reach(Act.OPEN)
     opened_directory = stage.directory / "opened"
     opened_directory.mkdir(exist_ok=True)
-    output = opened_directory / f"{clip.name}.mp4"
-    opened = open_clip(clip, stage.identity, output, manifest)
+    output = opened_directory / f"{places.in_store.name}.mp4"
+    opened = open_clip(places.in_store, stage.identity, output, proof.manifest)
     return DemoResult(
-        clip=clip,
+        clip=places.in_store,
         output=output,
-        manifest=manifest,
-        checks=tuple((found.name, str(found.outcome), found.detail) for found in report.checks),
-        opened=opened,
-        authentic=str(report.finding) == "authentic",
+        manifest=proof.manifest,
+        checks=proof.checks,
+        authentic=proof.finding is Finding.AUTHENTIC,
+        released=places.tombstone.is_dir() and not places.on_camera.exists(),
         decodes=not opened.defects,
+        acts=house.end(),
+        opened=opened,
+        store=proof.store,
     )

@@ -1,28 +1,29 @@
-"""What the demo shows while it runs: a live view on a terminal, a line now and then elsewhere."""
+"""What the demo shows while it runs: a live picture on a terminal, a line now and then elsewhere."""
 
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
 from device.controls.patterns import Line
 from device.recording.machine import RECORDING_STATES
 from device.recording.recorder import RecorderStatus
+from host.bays import BayStatus
+from preroll.demo.acts import WORDS, Act, Turn
+from preroll.dock.view import bay_line
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-__all__ = ["LinesView", "Scene", "TerminalView", "View", "draw", "open_view"]
+__all__ = ["LinesView", "MuteView", "Scene", "TerminalView", "View", "open_view"]
 
 _MIB = 1024 * 1024
-_BAR = 40
 _LINE_EVERY_S = 5.0
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """One look at the camera."""
+    """One look at everything there is: each part of the system has a field here and a panel in the picture."""
 
     elapsed_s: float
+    act: Act | None
+    turns: tuple[Turn, ...]
     window_s: float
     held_s: float
     held_bytes: int
@@ -30,6 +31,8 @@ class Scene(msgspec.Struct, frozen=True):
     lit: frozenset[Line]
     waits_s: float | None
     """Until the demo presses by itself, `None` if it doesn't wait."""
+    bay: BayStatus | None
+    """The dock's bay, `None` before the camera is put into it."""
 
 
 class View(Protocol):
@@ -42,32 +45,41 @@ class View(Protocol):
         """Leave the terminal as it was."""
 
 
+class MuteView:
+    """A view for nobody."""
+
+    def show(self, scene: Scene) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
 class LinesView:
-    """A line on standard output when the state changes, and every few seconds."""
+    """A line on standard output for each act and each state of the camera, and every few seconds."""
 
     def __init__(self) -> None:
+        self._acts = 0
         self._state = ""
         self._shown_s = -_LINE_EVERY_S
 
     def show(self, scene: Scene) -> None:
         """Print a line if there is something to say."""
-        if scene.recorder.state == self._state and scene.elapsed_s - self._shown_s < _LINE_EVERY_S:
+        for turn in scene.turns[self._acts :]:
+            _print(f"{turn.begin_s:6.1f} s  {turn.act:<8} {WORDS[turn.act]}")
+            self._acts, self._shown_s = self._acts + 1, turn.begin_s
+        state = self._state if scene.bay else scene.recorder.state
+        if state == self._state and scene.elapsed_s - self._shown_s < _LINE_EVERY_S:
             return
-        self._state, self._shown_s = scene.recorder.state, scene.elapsed_s
-        recording = scene.recorder.state in RECORDING_STATES
-        clip = f"  {scene.recorder.frames} frames on storage" if recording else ""
-        print(  # noqa: T201  # this is the demo's output
-            f"{scene.elapsed_s:6.1f} s  {scene.recorder.state:<13}"
-            f" ring {scene.held_s:5.1f} s, {scene.held_bytes / _MIB:5.1f} MiB{clip}",
-            flush=True,
-        )
+        self._state, self._shown_s = state, scene.elapsed_s
+        _print(f"{'':17} {bay_line(scene.bay) if scene.bay else _camera(scene)}")
 
     def close(self) -> None:
         """Nothing to leave."""
 
 
 class TerminalView:
-    """A picture of the camera that is drawn again and again in place."""
+    """A picture that is drawn again and again in place."""
 
     def __init__(self) -> None:
         from rich.live import Live
@@ -77,6 +89,8 @@ class TerminalView:
 
     def show(self, scene: Scene) -> None:
         """Draw the scene."""
+        from preroll.demo.picture import draw
+
         self._live.update(draw(scene), refresh=True)
 
     def close(self) -> None:
@@ -89,42 +103,11 @@ def open_view() -> View:
     return TerminalView() if sys.stdout.isatty() else LinesView()
 
 
-def draw(scene: Scene) -> "RenderableType":
-    """Return a scene as a panel of rich."""
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
-    status = scene.recorder
-    recording = status.state in RECORDING_STATES
-    share = min(1.0, scene.held_s / scene.window_s) if scene.window_s else 1.0
-    bar = Text("█" * round(share * _BAR), style="green")
-    bar.append("░" * (_BAR - round(share * _BAR)), style="dim")
-    bar.append(f"  {scene.held_s:.1f} of {scene.window_s:.0f} s, {scene.held_bytes / _MIB:.1f} MiB")
-    table = Table.grid(padding=(0, 2))
-    table.add_row("ring", bar)
-    table.add_row("state", Text(str(status.state), style="bold red" if recording else "bold"))
-    table.add_row("lights", _lights(scene.lit))
-    table.add_row("clip", f"{status.clip or '-'}  {status.frames} frames on storage")
-    left = "?" if status.minutes_left is None else f"{status.minutes_left:,.0f} min left"
-    table.add_row("storage", left)
-    table.add_row("", Text(_hint(scene, recording=recording), style="cyan"))
-    return Panel(table, title="Preroll", subtitle=f"{scene.elapsed_s:.0f} s", width=92)
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  # this is the demo's output
 
 
-def _lights(lit: frozenset[Line]) -> "RenderableType":
-    from rich.text import Text
-
-    light = Text("● ", style={True: "red", False: "dim"}[Line.RED in lit])
-    light.append("● ", style="green" if Line.GREEN in lit else "dim")
-    light.append("buzz " if Line.BUZZER in lit else "     ", style="yellow")
-    light.append("vibrate" if Line.VIBRATION in lit else "", style="yellow")
-    return light
-
-
-def _hint(scene: Scene, *, recording: bool) -> str:
-    if recording:
-        return "hold the space bar for 3 s to stop; a short press is a bookmark"
-    if scene.waits_s is not None:
-        return f"the space bar is the button; it presses itself in {scene.waits_s:.0f} s"
-    return "the space bar is the button"
+def _camera(scene: Scene) -> str:
+    recording = scene.recorder.state in RECORDING_STATES
+    clip = f", {scene.recorder.frames} frames on storage" if recording else ""
+    return f"{scene.recorder.state}: {scene.held_s:.1f} s, {scene.held_bytes / _MIB:.1f} MiB in memory{clip}"

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from preroll.cli import LazyGroup, root
+from preroll.demo.acts import Act
 from preroll.exits import Exit
 
 
@@ -98,12 +100,33 @@ def test_the_demo_ends_with_a_clip_that_is_sealed_authentic_and_decodes(tmp_path
     assert told["manifest"]["preevent"]["delivered_ns"] >= 1_000_000_000
     assert told["opened"]["defects"] == []
     clip = Path(told["clip"])
-    assert clip.parent == tmp_path / "vault" / "clips"
-    listed = json.loads(run("clip", "list", str(tmp_path / "vault"), "--json").stdout)
+    assert clip.parent == tmp_path / "store" / "clips" / "cam-demo"
+    assert told["released"] is True
+    assert [turn["act"] for turn in told["acts"]] == list(Act)
+    listed = json.loads(run("clip", "list", str(tmp_path / "store"), "--json").stdout)
     assert [(row["clip"], row["state"]) for row in listed] == [(clip.name, "sealed")]
+    assert list((tmp_path / "vault" / "clips").iterdir()) == []
+    assert [stone.name for stone in (tmp_path / "vault" / "tombstones").iterdir()] == [clip.name]
+    _check_custody(told["store"])
     root_certificate = tmp_path / "keys" / "agency" / "root" / "root.pem"
-    verified = run("clip", "verify", str(clip), "--ca", str(root_certificate))
+    places = (str(tmp_path / "store"), str(tmp_path / "vault"))
+    verified = run("clip", "verify", *places, "--ca", str(root_certificate))
     assert verified.returncode == Exit.DONE, verified.stderr
+    assert not any((tmp_path / "line").iterdir())  # nothing points at somebody else's terminal
+
+
+def _check_custody(store: dict[str, Any]) -> None:
+    """Receipt and custody trail are shown, and speak of each other."""
+    assert store["defects"] == []
+    assert store["receipt"]["verdict"] == "stored"
+    assert len(store["receipt"]["files"]) == 4
+    assert [entry["kind"] for entry in store["custody"]] == [
+        "docked",
+        "clip_stored",
+        "receipt_accepted",
+        "undocked",
+    ]
+    assert store["receipt"]["custody"]["entries"] == store["custody"][1]["index"]
 
 
 def test_the_demo_can_be_run_again_in_its_directory(tmp_path: Path) -> None:

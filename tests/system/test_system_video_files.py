@@ -42,7 +42,7 @@ def test_the_clip_of_real_footage_is_whole(name: str, demos: "Demos", tmp_path: 
         pytest.skip("Debian's age is not installed")
     output, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 0, errors
-    (clip,) = (run.place / "vault" / "clips").iterdir()
+    (clip,) = (run.place / "store" / "clips" / "cam-demo").iterdir()
     assert Path(json.loads(output)["clip"]) == clip
     identity = run.place / "keys" / "agency" / "identity" / "identity.txt"
     opened = tmp_path / "clip.mp4"
@@ -93,7 +93,7 @@ def _judge_span(
 def test_thirty_seconds_were_asked_for(demos: "Demos") -> None:
     run = demos(LONG)
     assert run.process.wait(timeout=300) == 0
-    (clip,) = (run.place / "vault" / "clips").iterdir()
+    (clip,) = (run.place / "store" / "clips" / "cam-demo").iterdir()
     manifest = json.loads((clip / "manifest.json").read_bytes())
     assert manifest["preevent"]["requested_ns"] == 30 * NS_PER_S
     assert manifest["preevent"]["delivered_ns"] >= 30 * NS_PER_S
