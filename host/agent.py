@@ -11,7 +11,6 @@ from evidence.clock import format_utc
 from evidence.documents import CustodyHead
 from evidence.errors import EvidenceError
 from evidence.paths import load_roots
-from evidence.revocation import load_revocations
 from evidence.roles import Role
 from evidence.signer import load_signer
 from evidence.storage import StorageError, make_directory
@@ -20,9 +19,11 @@ from host.clockwatch import ClockWatch
 from host.config import DockConfig
 from host.control import (
     Answer,
+    Ask,
     AskAssign,
+    AskLend,
     AskRelease,
-    AskStatus,
+    AskReturn,
     ControlServer,
     CustodyStatus,
     DockStatus,
@@ -32,6 +33,7 @@ from host.control import (
 from host.custody import HeadStanding
 from host.offload import Notice, NoticeBoard, Station
 from host.store import CameraMoment, StoreError, StoreState, Trust
+from host.upkeep import open_upkeep
 from host.wearers import Wearers
 from host.works import Shared, Works
 
@@ -77,15 +79,19 @@ class DockAgent:
             state.parent.mkdir(parents=True, exist_ok=True)
             make_directory(state)
         self._roots = load_roots(Path(config.dock.root))
-        revocations = load_revocations([Path(each) for each in config.dock.crls])
+        opened = open_upkeep(config, self._roots)
+        self._revocations = opened.revocations
+        board = NoticeBoard(on_event=self._changed, now_utc_ns=now_utc_ns)
+        opened.announce_to(lambda kind, device, detail: board.announce(kind, device, None, detail))
         self._wearers = Wearers(state / "wearers.json")
         self._shared = Shared(
             config=config,
             signer=load_signer(Path(config.dock.keys), Role.DOCK_RECEIPT),
-            trust=Trust(self._roots, revocations),
+            trust=Trust(self._roots, opened.revocations),
+            upkeep=opened.upkeep,
             link_trust=self._trust,
             wearers=self._wearers,
-            board=NoticeBoard(on_event=self._changed, now_utc_ns=now_utc_ns),
+            board=board,
             on_bay=self._changed,
             now_utc_ns=now_utc_ns,
         )
@@ -216,6 +222,7 @@ class DockAgent:
             key=keys / f"{Role.DOCK_LINK.file_stem}.key",
             roots=self._roots,
             now_utc_ns=self._now_utc_ns(),
+            revocations=self._revocations.serials,
         )
 
     def _changed(self, change: Change) -> None:
@@ -275,7 +282,32 @@ class DockAgent:
                 "fork", None, f"the store that came back lacks entry {head.entries} of its custody log"
             )
 
-    def _answer(self, question: AskStatus | AskAssign | AskRelease) -> Answer:
+    def lend(self, name: str, seconds: float) -> None:
+        """Leave the port of a bay to somebody else for so long.
+
+        Raises:
+            EvidenceError: there is no such bay, or it does not let go.
+        """
+        bay = self._bay_named(name)
+        if not bay.lend(seconds):
+            bay.take_back()
+            raise EvidenceError(f"bay {name} does not let go of its port", remedy="try again")
+
+    def _bay_named(self, name: str) -> Bay:
+        found = next((bay for bay in self.bays if bay.name == name), None)
+        if found is None:
+            raise EvidenceError(
+                f"no bay {name}", expected=" or ".join(bay.name for bay in self.bays) or "a bay that there is"
+            )
+        return found
+
+    def _answer(self, question: Ask) -> Answer:
+        if isinstance(question, AskLend):
+            self.lend(question.bay, question.seconds)
+            return Answer(detail=f"bay {question.bay} is free for {question.seconds:.0f} s")
+        if isinstance(question, AskReturn):
+            self._bay_named(question.bay).take_back()
+            return Answer(detail=f"bay {question.bay} is looked after again")
         if isinstance(question, AskAssign):
             self.assign(question.device, question.assignment)
             return Answer(detail=f"{question.device} is told {question.assignment.wearer} when it is docked")

@@ -25,6 +25,7 @@ from host.config import BaySection, DockConfig
 from host.custody import CheckpointKeeper, CustodyLog
 from host.offload import DeviceLogs, NoticeBoard, Station
 from host.store import FileStore, StoreState, Trust, format_store
+from host.upkeep import Upkeep
 from host.wearers import Wearers
 
 __all__ = ["Shared", "Works"]
@@ -41,6 +42,7 @@ class Shared(msgspec.Struct, frozen=True):
     config: DockConfig
     signer: Signer
     trust: Trust
+    upkeep: Upkeep
     link_trust: Callable[[], DockTrust]
     wearers: Wearers
     board: NoticeBoard
@@ -78,6 +80,7 @@ class Works:
                 index=self.index,
                 logs=DeviceLogs(state / "logs"),
                 board=shared.board,
+                upkeep=shared.upkeep,
                 offloads=config.limits.offloads,
                 part_bytes=config.limits.part_mib * _MIB,
                 clock_error_ns=config.clock.error_ms * 1_000_000,

@@ -21,7 +21,10 @@ class BayState(enum.StrEnum):
 
 
 class CameraStatus(msgspec.Struct, frozen=True):
-    """A camera as it was in its last session."""
+    """A camera as it was in its last session.
+
+    `config` says what is the matter with the configuration that the dock has for it, empty if nothing is.
+    """
 
     device: str
     firmware: str
@@ -34,9 +37,14 @@ class CameraStatus(msgspec.Struct, frozen=True):
     clock_error_ns: int | None
     waiting: int
     completeness: Completeness | None
+    config_version: int | None = None
+    config: str = ""
+    link_not_after_utc: str | None = None
 
     @classmethod
-    def of(cls, device: Device, waiting: int, completeness: Completeness | None) -> "CameraStatus":
+    def of(
+        cls, device: Device, waiting: int, completeness: Completeness | None, config: str = ""
+    ) -> "CameraStatus":
         """Take what a camera said."""
         return cls(
             device=device.device or "",
@@ -50,6 +58,9 @@ class CameraStatus(msgspec.Struct, frozen=True):
             clock_error_ns=device.clock.error_ns,
             waiting=waiting,
             completeness=completeness,
+            config_version=None if device.config is None else device.config.version,
+            config=config,
+            link_not_after_utc=device.link_not_after_utc,
         )
 
 

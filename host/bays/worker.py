@@ -20,6 +20,7 @@ from docklink.tls import DockTrust
 from evidence.clock import format_utc
 from evidence.errors import EvidenceError
 from host.bays.hotplug import PortEvent
+from host.bays.lease import Lease
 from host.bays.status import BayState, BayStatus, CameraStatus
 from host.bays.ways import Way
 from host.catalogue.rows import SessionRow
@@ -32,6 +33,9 @@ _FIRST_RETRY_S = 0.1
 _LOOKS_UNTIL_GONE = 2
 _FAILURES_UNTIL_FAULT = 3
 _FULL_PERCENT = 95
+_LEND_S = 8.0
+"""Less than the patience of who asks through the agent's socket."""
+_LENT_LOOK_S = 1.0
 _STALL_S = 600.0
 """Beside the waits of a bay itself: until a turn comes while others' cameras hang in theirs."""
 
@@ -78,6 +82,7 @@ class Bay:
         self._docking: Docking | None = None
         self._session: SessionRow | None = None
         self._limit = RequestLimit()
+        self._lease = Lease()
         self._failures = 0
         self._missed_looks = 0
         self._progress_ns = time.monotonic_ns()
@@ -138,17 +143,31 @@ class Bay:
     def stop(self) -> None:
         """End the session under way; `join` waits for the thread."""
         self._stopping.set()
-        self._wake.set()
-        with self._lock:
-            close = self._close
-        if close is not None:
-            close()
+        self._end_session()
+
+    def lend(self, seconds: float) -> bool:
+        """Leave the port to somebody else for so long; returns whether it is free now."""
+        self._lease.begin(time.monotonic_ns() + int(seconds * 1e9))
+        self._end_session()
+        return self._lease.wait_free(_LEND_S)
+
+    def take_back(self) -> None:
+        """Look again, at once: whoever had the port is done."""
+        self._lease.end()
+        self.look()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; returns whether it has ended."""
         if self._thread.ident is not None:  # else it was never started
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _end_session(self) -> None:
+        self._wake.set()
+        with self._lock:
+            close = self._close
+        if close is not None:
+            close()
 
     def _new_thread(self) -> threading.Thread:
         return threading.Thread(target=self._run, name=f"bay-{self.name}", daemon=True)
@@ -158,7 +177,7 @@ class Bay:
             while not self._stopping.is_set():
                 self._wake.clear()
                 self._progress_ns = time.monotonic_ns()
-                wait_s = self._look()
+                wait_s = self._lent() or self._look()
                 self._wake.wait(wait_s)
             self._undock()
 
@@ -174,6 +193,16 @@ class Bay:
                 error = sys.exc_info()[0]
                 self._died_of = error.__name__ if error else "nothing that has a name"
                 self._fault(f"the bay's worker died of {self._died_of}; it is started again")
+
+    def _lent(self) -> float:
+        """Keep off the port while it is lent; returns how long to wait, 0 if it is not."""
+        left_s = self._lease.left_s(time.monotonic_ns())
+        if left_s:
+            self._undock()
+            detail = "lent: a camera is being enrolled"
+            self._change(**msgspec.structs.asdict(BayStatus(self.name, self._way.name, detail=detail)))
+            self._lease.let_go()
+        return min(left_s, _LENT_LOOK_S)
 
     def _look(self) -> float:
         """Look once, and say how long to wait until the next time."""
@@ -200,7 +229,7 @@ class Bay:
         stream = self._way.open()
         with self._lock:
             self._close = stream.close
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._lease.left_s(time.monotonic_ns()):
             stream.close()
         return open_session(
             stream,
@@ -234,7 +263,7 @@ class Bay:
 
     def _reported(self, report: SessionReport) -> float:
         """Show what a session came to."""
-        camera = CameraStatus.of(report.device, report.waiting, report.completeness)
+        camera = CameraStatus.of(report.device, report.waiting, report.completeness, report.config)
         with self._lock:
             stored = self._status.stored + report.stored
         if report.error is not None:

@@ -25,6 +25,7 @@ def bay_line(bay: BayStatus) -> str:
         parts.append(f"{bay.camera.waiting} waiting")
         parts += [f"battery {battery} %"] if battery is not None else []
         parts += [f"{bay.camera.wearer}"] if bay.camera.wearer else []
+        parts += [f"configuration {bay.camera.config}"] if bay.camera.config else []
     if bay.detail:
         parts.append(bay.detail)
     return ", ".join(parts)
