@@ -1,4 +1,4 @@
-"""The agent's socket: `preroll dock status|assign|release` ask the running agent (docs/dock.md).
+"""The agent's socket: `preroll dock status|assign|release|enrol` ask the running agent (docs/dock.md).
 
 A Unix socket, mode 0600: who may open it is who runs the agent. One JSON line asks, one JSON line answers.
 """
@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -20,8 +21,11 @@ from host.offload.station import Notice
 
 __all__ = [
     "Answer",
+    "Ask",
     "AskAssign",
+    "AskLend",
     "AskRelease",
+    "AskReturn",
     "AskStatus",
     "ControlServer",
     "CustodyStatus",
@@ -102,7 +106,20 @@ class AskRelease(msgspec.Struct, frozen=True, tag_field="ask", tag="release", fo
     operator: Operator
 
 
-Ask = AskStatus | AskAssign | AskRelease
+class AskLend(msgspec.Struct, frozen=True, tag_field="ask", tag="lend", forbid_unknown_fields=True):
+    """A bay's port for somebody else, for so long at most."""
+
+    bay: str
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class AskReturn(msgspec.Struct, frozen=True, tag_field="ask", tag="return", forbid_unknown_fields=True):
+    """A bay that was lent is given back."""
+
+    bay: str
+
+
+Ask = AskStatus | AskAssign | AskRelease | AskLend | AskReturn
 
 
 class Answer(msgspec.Struct, frozen=True):
