@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from docklink.messages import WearerAssignment
@@ -14,6 +14,7 @@ from evidence.paths import load_roots
 from evidence.roles import Role
 from evidence.signer import load_signer
 from evidence.storage import StorageError, make_directory
+from host.badges import Aim, BadgeDesk, BadgeReader, Movement, Post, Roster, reader_of
 from host.bays import Bay, BayStatus, PortEvent, PortMonitor, UdevMonitor
 from host.clockwatch import ClockWatch
 from host.config import DockConfig
@@ -62,8 +63,9 @@ class DockAgent:
         *,
         now_utc_ns: Callable[[], int] = time.time_ns,
         monitor: PortMonitor | None = None,
+        readers: Mapping[str, BadgeReader] | None = None,
     ) -> None:
-        """Open the store, formatting one where there is nothing yet.
+        """Open the store, formatting one where there is nothing yet; `readers` take the place of devices.
 
         Raises:
             StoreInUseError: another agent has the store.
@@ -96,6 +98,7 @@ class DockAgent:
             now_utc_ns=now_utc_ns,
         )
         self._works = Works(self._shared)
+        self._desk = BadgeDesk(_posts(config, readers or {}), self._badge_shown, self._tell_of_badges)
         self._monitor: PortMonitor = monitor or UdevMonitor()
         self._no_hotplug = "not begun"
         self._reopened_ns = 0
@@ -134,12 +137,14 @@ class DockAgent:
         try:
             self._control = ControlServer(socket_path(self._config), self._answer)
             self._works.start()
+            self._desk.start()
             self._no_hotplug = self._monitor.start(self._plugged)
             self._house.start()
             self._supervise()
         finally:
             self._stopping.set()
             self._monitor.close()
+            self._desk.close()
             if self._house.ident is not None:  # else it was never started
                 self._house.join()
             self._works.close()
@@ -172,6 +177,7 @@ class DockAgent:
             custody_entries=head.entries if head else 0,
             custody=CustodyStatus(head.head if head else None, works.checkpoints.status),
             hotplug=self._no_hotplug or "udev",
+            badges=self._desk.status,
         )
 
     def assign(self, device: str, assignment: WearerAssignment) -> None:
@@ -225,7 +231,28 @@ class DockAgent:
             revocations=self._revocations.serials,
         )
 
+    def _badge_shown(self, device: str, wearer: str, shift_ns: int, movement: Movement | None) -> None:
+        """Assign a camera to who showed a badge; one that was taken out cannot be told, so the log knows."""
+        now_ns = self._now_utc_ns()
+        assignment = WearerAssignment(
+            wearer=wearer, start_utc=format_utc(now_ns), end_utc=format_utc(now_ns + shift_ns)
+        )
+        if movement is Movement.UNDOCKED:
+            detail = {"wearer": wearer, "end": assignment.end_utc}
+            self.station.log("camera_taken", device=device, detail=detail)
+        try:
+            self.assign(device, assignment)
+        except StorageError as error:
+            self.station.announce("fault", device, f"an assignment cannot be kept: {error}")
+            return
+        self._shared.board.tell("wearer_assigned", device, None, f"{wearer}, until {assignment.end_utc}")
+
+    def _tell_of_badges(self, detail: str) -> None:
+        self.station.announce("fault", None, detail)
+
     def _changed(self, change: Change) -> None:
+        if isinstance(change, BayStatus):
+            self._desk.bay_changed(change)
         for listener in self._listeners:
             listener(change)
 
@@ -315,3 +342,20 @@ class DockAgent:
             count = self.release(question.clip, question.reason, question.operator)
             return Answer(detail=f"{count} released; the camera gets the receipt when it is docked")
         return Answer(status=self.status())
+
+
+def _posts(config: DockConfig, readers: Mapping[str, BadgeReader]) -> tuple[Post, ...]:
+    return tuple(
+        Post(
+            name=each.name,
+            reader=readers.get(each.name) or reader_of(each),
+            roster=Roster(Path(each.file)),
+            aim=Aim(
+                bay=each.bay,
+                movement=Movement(each.next),
+                wait_ns=int(each.wait_s * 1e9),
+                shift_ns=int(each.hours * 3600e9),
+            ),
+        )
+        for each in config.badge
+    )

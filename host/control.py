@@ -15,6 +15,7 @@ import msgspec
 from docklink.messages import WearerAssignment
 from evidence.documents.fields import ClipName, DeviceId, Operator, Text
 from evidence.errors import EvidenceError, ExplainedError
+from host.badges import BadgeStatus
 from host.bays.status import BayStatus
 from host.custody import CheckpointStatus
 from host.offload.station import Notice
@@ -85,6 +86,7 @@ class DockStatus(msgspec.Struct, frozen=True):
     custody_entries: int
     custody: CustodyStatus
     hotplug: str = ""
+    badges: tuple[BadgeStatus, ...] = ()
 
 
 class AskStatus(msgspec.Struct, frozen=True, tag_field="ask", tag="status", forbid_unknown_fields=True):
