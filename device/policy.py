@@ -17,7 +17,7 @@ from evidence.documents import Config, ConfigRef, Gestures, Sound, encode
 from evidence.errors import EvidenceError
 from evidence.policies import ConfigFieldError, check_config
 
-__all__ = ["Policy", "PolicyError", "load_policy", "policy_of"]
+__all__ = ["Policy", "PolicyError", "load_policy", "policy_of", "policy_of_toml"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,24 +33,25 @@ class PolicyError(DeviceError):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A policy document, what line 0 says of it, and its recipients ready for use."""
+    """A policy document, what line 0 says of it, and its recipients ready for use; `pushed` by a dock."""
 
     document: Config
     reference: ConfigRef
     recipients: tuple[Recipient, ...]
+    pushed: bool = False
 
 
 def load_policy(config: DeviceConfig, directory: Path) -> Policy:
     """Return the policy in force: what a dock pushed, else version 0 from the TOML.
 
-    A pushed one was verified before it was stored, and is again once the dock's port is up; its signature is
-    not looked at here, because that takes X.509, and a press shall not wait for it. One that is damaged is
-    reported, and the TOML's holds: a camera records in any case. Relative paths start at `directory`.
+    The signature of a pushed one is not looked at here, because that takes X.509, and frames shall not wait for
+    it: `device.policycheck` does before a clip can begin. One that is damaged is reported, and the TOML's
+    holds: a camera records in any case. Relative paths start at `directory`.
 
     Raises:
         ConfigError: the recipients cannot be read, there is none, or they are of two kinds.
     """
-    return _pushed_policy(config, directory) or _policy_of_toml(config, directory)
+    return _pushed_policy(config, directory) or policy_of_toml(config, directory)
 
 
 def policy_of(content: bytes, device: str) -> Policy:
@@ -73,13 +74,20 @@ def policy_of(content: bytes, device: str) -> Policy:
 def _pushed_policy(config: DeviceConfig, directory: Path) -> Policy | None:
     try:
         pushed = read_config(directory / config.device.vault)
-        return policy_of(pushed.document, config.device.id) if pushed else None
+        if pushed is None:
+            return None
+        return msgspec.structs.replace(policy_of(pushed.document, config.device.id), pushed=True)
     except (EvidenceError, PolicyError) as error:
         _log.error("the configuration that a dock pushed is not used: %s", error)
         return None
 
 
-def _policy_of_toml(config: DeviceConfig, directory: Path) -> Policy:
+def policy_of_toml(config: DeviceConfig, directory: Path) -> Policy:
+    """Return version 0, from the TOML and an enrolment.
+
+    Raises:
+        ConfigError: as `load_policy`.
+    """
     policy = config.policy
     text = "\n".join(policy.recipients)
     where = "policy.recipients"

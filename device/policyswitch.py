@@ -54,6 +54,7 @@ class PolicySwitch:
         set_sound: Callable[[bool], None],
     ) -> None:
         self._current = policy
+        self._previous = policy
         self._config = config
         self._ring = ring
         self._gate = gate
@@ -70,18 +71,21 @@ class PolicySwitch:
     def apply(self, policy: Policy) -> None:
         """Put a policy in force; a clip that is open goes on by the one that it began with.
 
+        Going back to the one before is always possible: a trial must not end with what failed it.
+
         Raises:
             PolicyError: the camera cannot do what it asks for; nothing has changed.
         """
         document = policy.document
-        self._check_window(document.window_ns)
+        if policy not in (self._previous, self._current):
+            self._check_window(document.window_ns)
         self._ring.set_window(document.window_ns)
         self._gate.set_before_press(document.sound.before_press)
         controls = panel_policy(document)
         self._panel.set_policy(indicator_policy(self._config.controls.lights, controls))
         self._panel.set_hold(document.gestures.hold_ns)
         self._post(PolicyChange(recorder_policy(document)))
-        self._current = policy
+        self._previous, self._current = self._current, policy
         self._set_sound(document.sound.recording)
 
     def check(self, policy: Policy) -> None:

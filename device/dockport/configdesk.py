@@ -34,14 +34,15 @@ class ConfigDesk:
         self._lock = threading.Lock()
 
     def check_stored(self) -> None:
-        """Verify the configuration that this start has loaded; what is wrong with it is an alarm."""
+        """Finish a replacement that was cut short; what cannot be read or finished is an alarm.
+
+        Whether it is the agency's was asked before the first clip (`device.policycheck`).
+        """
         root = self._camera.vault.layout.root
         try:
             settle_config(root)
-            stored = read_config(root)
-            if stored is not None:
-                self._trust().verify(stored.document, stored.cms, Role.CONFIG)
-        except (EvidenceError, UntrustedError) as error:
+            read_config(root)
+        except EvidenceError as error:
             _log.error("the configuration in the vault: %s", error)
             self._camera.note("integrity", {"clip": None, "what": "config", "detail": str(error)[:500]})
 

@@ -87,7 +87,8 @@ class LinkIdentity:
         """Take the certificate for the key of the last `begin` (DER, leaf first), durably.
 
         Raises:
-            LinkIdentityError: it is not for that key, this camera and this role, or over already.
+            LinkIdentityError: it is not for that key, this camera and this role, over already, or ends before
+                the one in use, which the next start would prefer.
             StorageError: it cannot be written; the old one stays.
         """
         with self._lock:
@@ -97,6 +98,8 @@ class LinkIdentity:
             not_after = utc_ns_of(min(each.not_valid_after_utc for each in certificates))
             if not_after <= time_floor_utc_ns:
                 raise LinkIdentityError("the certificate is over already")
+            if not_after < self._files.not_after_utc_ns:
+                raise LinkIdentityError("the certificate ends before the one in use")
             publish_file(self._renewed, _pem(self._pending, certificates))
             self._pending = None
             self._files = LinkFiles(self._renewed, self._renewed, not_after)

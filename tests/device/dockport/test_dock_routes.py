@@ -218,7 +218,7 @@ def test_a_newer_configuration_is_taken_kept_and_loaded_at_the_next_start(
     bench.restart()
     assert "integrity" not in bench.kinds()
     bench.stop()
-    (bench.root / "config.p7s").write_bytes(b"0")
+    (bench.root / "config.new").write_bytes(b"0")
     bench.start()
     assert [event.detail["what"] for event in bench.events() if event.kind == "integrity"] == ["config"]
 
