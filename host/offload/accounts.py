@@ -17,7 +17,10 @@ __all__ = ["Accounts", "Completeness"]
 
 
 class Completeness(msgspec.Struct, frozen=True):
-    """One epoch of one camera: numbers up to `last`; `waiting` are still on the camera, `missing` nowhere."""
+    """One epoch of one camera: numbers up to `last`; `waiting` are still on the camera, `missing` nowhere.
+
+    `log_index` is the last line of the camera's event log then: with the generation it says as of when this is.
+    """
 
     device: str
     epoch: str
@@ -27,6 +30,7 @@ class Completeness(msgspec.Struct, frozen=True):
     waiting: tuple[int, ...]
     missing: tuple[tuple[int, int], ...]
     forks: tuple[str, ...]
+    log_index: int = 0
 
 
 class Accounts:
@@ -119,6 +123,7 @@ class Accounts:
             waiting=tuple(sorted(waiting)),
             missing=missing,
             forks=tuple(f"{fork.what} for number {fork.number}" for fork in found.forks),
+            log_index=head.log.index if head.log else 0,
         )
 
 
