@@ -1,0 +1,52 @@
+"""Status over MQTT (docs/mqtt.md): always true, never lost, and nothing ever waits for it."""
+
+from host.publish.broker import BrokerSettings, parse_broker
+from host.publish.errors import OutboxError, PayloadError, PublishError, TopicError
+from host.publish.link import PahoLink
+from host.publish.outbox import Outbox
+from host.publish.payloads import (
+    BayPayload,
+    CameraPayload,
+    DockState,
+    EventPayload,
+    EventsHeld,
+    InfoPayload,
+    ReplayRequest,
+    Session,
+    StatePayload,
+    StoreSpace,
+    decode_payload,
+    encode_payload,
+)
+from host.publish.phases import Timing
+from host.publish.publisher import BrokerStatus, Publisher
+from host.publish.topics import Place, Topics, parse_topic
+
+__all__ = [
+    "BayPayload",
+    "BrokerSettings",
+    "BrokerStatus",
+    "CameraPayload",
+    "DockState",
+    "EventPayload",
+    "EventsHeld",
+    "InfoPayload",
+    "Outbox",
+    "OutboxError",
+    "PahoLink",
+    "PayloadError",
+    "Place",
+    "PublishError",
+    "Publisher",
+    "ReplayRequest",
+    "Session",
+    "StatePayload",
+    "StoreSpace",
+    "Timing",
+    "TopicError",
+    "Topics",
+    "decode_payload",
+    "encode_payload",
+    "parse_broker",
+    "parse_topic",
+]
