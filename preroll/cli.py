@@ -76,7 +76,10 @@ _CLIP = LazyGroup(
 )
 _CONFIG = LazyGroup(
     "config",
-    {"check": ("preroll.commands.config:check", "Say what is wrong with a configuration.")},
+    {
+        "check": ("preroll.commands.config:check", "Say what is wrong with a configuration."),
+        "sign": ("preroll.commands.config_sign:sign", "Check and sign a configuration for cameras."),
+    },
     "Configuration.",
 )
 
@@ -88,7 +91,7 @@ root = LazyGroup(
         "dock": ("preroll.cli:_DOCK", "The dock: run, status, assign, release."),
         "keys": ("preroll.commands.keys:command", "Agencies, keys and certificates."),
         "clip": ("preroll.cli:_CLIP", "Clips: list, verify, decrypt, dispose."),
-        "config": ("preroll.cli:_CONFIG", "Check a configuration."),
+        "config": ("preroll.cli:_CONFIG", "Check a configuration, or sign one."),
     },
     "Preroll, an open body-worn camera: the seconds before the press, encrypted, signed and provable.",
 )
