@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from docklink.messages import WearerAssignment
 from docklink.tls import DockTrust
@@ -37,6 +38,9 @@ from host.store import CameraMoment, StoreError, StoreState, Trust
 from host.upkeep import open_upkeep
 from host.wearers import Wearers
 from host.works import Shared, Works
+
+if TYPE_CHECKING:
+    from host.publish import Reporter
 
 __all__ = ["Change", "DockAgent", "Listener", "socket_path"]
 
@@ -104,6 +108,7 @@ class DockAgent:
         self._reopened_ns = 0
         self._house = threading.Thread(target=self._keep_house, name="housekeeping")
         self._control: ControlServer | None = None
+        self._reporter = self._begin_reports()
 
     @property
     def station(self) -> Station:
@@ -148,6 +153,8 @@ class DockAgent:
             if self._house.ident is not None:  # else it was never started
                 self._house.join()
             self._works.close()
+            if self._reporter is not None:
+                self._reporter.close()
             if self._control is not None:
                 self._control.close()
 
@@ -178,6 +185,7 @@ class DockAgent:
             custody=CustodyStatus(head.head if head else None, works.checkpoints.status),
             hotplug=self._no_hotplug or "udev",
             badges=self._desk.status,
+            broker=None if self._reporter is None else self._reporter.status,
         )
 
     def assign(self, device: str, assignment: WearerAssignment) -> None:
@@ -260,6 +268,29 @@ class DockAgent:
         for bay in self.bays:
             bay.plugged(event)
 
+    def _begin_reports(self) -> "Reporter | None":
+        """Publish status over MQTT, where a broker is configured."""
+        if self._config.mqtt is None:
+            return None
+        from host.publish import Reporter  # noqa: PLC0415 - a dock without a broker needs no paho
+
+        reporter = Reporter(
+            self._config,
+            self._config.mqtt,
+            lambda kind, detail: self._shared.board.announce(kind, None, None, detail),
+            now_utc_ns=self._now_utc_ns,
+        )
+        self.listen(reporter.heard)
+        return reporter
+
+    def _report(self) -> None:
+        """Let the reports say how the store stands."""
+        if self._reporter is not None:
+            health, head = self._works.store.health(), self._works.custody.head
+            self._reporter.look(
+                time.monotonic_ns(), self._works.store.store_id, health, head.entries if head else 0
+            )
+
     def _supervise(self) -> None:
         """Watch over the bays and the clock; nothing here waits for storage."""
         clock = ClockWatch(self._now_utc_ns(), time.monotonic_ns())
@@ -276,6 +307,7 @@ class DockAgent:
         while True:
             if self._works.look() is StoreState.GONE and self._works.returned():
                 self._reopen()
+            self._report()
             if self._stopping.wait(_ROUND_S):
                 return
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from docklink.limits import Timeouts
 from evidence.errors import EvidenceError
+from host.mqttsection import MqttSection
 
 __all__ = [
     "BadgeSection",
@@ -158,6 +159,7 @@ class DockConfig(_Section, frozen=True, kw_only=True):
     custody: CustodySection = CustodySection()
     bay: tuple[BaySection, ...] = ()
     badge: tuple[BadgeSection, ...] = ()
+    mqtt: MqttSection | None = None
 
     def resolved(self, directory: Path) -> "DockConfig":
         """Return it with relative paths taken from the directory of the file."""
@@ -179,6 +181,7 @@ class DockConfig(_Section, frozen=True, kw_only=True):
                 self.custody, copies=tuple(str(directory / each) for each in self.custody.copies)
             ),
             badge=tuple(msgspec.structs.replace(each, file=str(directory / each.file)) for each in self.badge),
+            mqtt=None if self.mqtt is None else self.mqtt.resolved(directory),
         )
 
 
@@ -217,6 +220,10 @@ def parse_config(text: str, name: str) -> DockConfig:
         raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
     _check_bays(config, name)
     _check_badges(config, name)
+    problem = None if config.mqtt is None else config.mqtt.problem()
+    if problem is not None:
+        key, expected, found = problem
+        raise ConfigError(f"{name}: mqtt.{key}", expected=expected, found=found)
     return config
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "AskRelease",
     "AskReturn",
     "AskStatus",
+    "BrokerStatus",
     "ControlServer",
     "CustodyStatus",
     "DockStatus",
@@ -56,6 +57,19 @@ class StoreStatus(msgspec.Struct, frozen=True):
     free_bytes: int | None
     total_bytes: int | None
     catalogue: str
+
+
+class BrokerStatus(msgspec.Struct, frozen=True):
+    """How the dock stands to its MQTT broker.
+
+    `lost` events could not be written to disk, `skipped` ones are longer than the broker takes.
+    """
+
+    phase: str
+    detail: str
+    session: int
+    lost: int
+    skipped: int
 
 
 class QuarantineEntry(msgspec.Struct, frozen=True):
@@ -87,6 +101,7 @@ class DockStatus(msgspec.Struct, frozen=True):
     custody: CustodyStatus
     hotplug: str = ""
     badges: tuple[BadgeStatus, ...] = ()
+    broker: BrokerStatus | None = None
 
 
 class AskStatus(msgspec.Struct, frozen=True, tag_field="ask", tag="status", forbid_unknown_fields=True):

@@ -19,13 +19,14 @@ from host.publish.payloads import (
     encode_payload,
 )
 from host.publish.phases import Timing
-from host.publish.publisher import BrokerStatus, Publisher
+from host.publish.publisher import Publisher
+from host.publish.reporter import BROKER_NOTICE, Reporter, settings_of
 from host.publish.topics import Place, Topics, parse_topic
 
 __all__ = [
+    "BROKER_NOTICE",
     "BayPayload",
     "BrokerSettings",
-    "BrokerStatus",
     "CameraPayload",
     "DockState",
     "EventPayload",
@@ -39,6 +40,7 @@ __all__ = [
     "PublishError",
     "Publisher",
     "ReplayRequest",
+    "Reporter",
     "Session",
     "StatePayload",
     "StoreSpace",
@@ -49,4 +51,5 @@ __all__ = [
     "encode_payload",
     "parse_broker",
     "parse_topic",
+    "settings_of",
 ]

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import msgspec
 
+from host.mqttsection import BROKER_PATTERN
 from host.publish.errors import PublishError
 
 __all__ = ["BrokerSettings", "parse_broker", "read_password", "tls_context"]
 
-_URL = re.compile(
-    r"(?P<scheme>mqtts?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
-)
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _HIGHEST_PORT = 65_535
 _PASSWORD_LIMIT = 4096
@@ -43,13 +41,13 @@ def parse_broker(url: str) -> tuple[bool, str, int]:
     Raises:
         PublishError: it has another form. Names and passwords do not belong into an address.
     """
-    found = _URL.fullmatch(url)
-    port = int(found["port"] or _PORTS[found["scheme"]]) if found else 0
+    found = re.fullmatch(BROKER_PATTERN, url)
+    port = int(found[3] or _PORTS[found[1]]) if found else 0
     if found is None or not 0 < port <= _HIGHEST_PORT:
         raise PublishError(
             "the broker's address", expected="mqtts://HOST:PORT or mqtt://HOST:PORT", found="another form"
         )
-    return found["scheme"] == "mqtts", found["host"].strip("[]"), port
+    return found[1] == "mqtts", found[2].strip("[]"), port
 
 
 def read_password(file: str) -> str:

@@ -1,7 +1,5 @@
 """From what the agent knows to what it publishes."""
 
-from collections.abc import Callable
-
 import msgspec
 
 from evidence.clock import format_utc
@@ -10,16 +8,14 @@ from host.publish.errors import PayloadError, TopicError
 from host.publish.payloads import (
     BayPayload,
     CameraPayload,
-    EventsHeld,
     InfoPayload,
     Payload,
-    StoreSpace,
     decode_payload,
     encode_payload,
 )
 from host.publish.topics import Topics
 
-__all__ = ["bay_payload", "camera_payload", "checked", "info_payload", "later_of", "plain", "topic_of"]
+__all__ = ["bay_payload", "camera_payload", "checked", "later_of", "plain", "topic_of"]
 
 _LONGEST = 1000
 
@@ -106,29 +102,3 @@ def later_of(before: CameraPayload, now: CameraPayload) -> CameraPayload:
     if now.as_of is not None or before.as_of is None:
         return now
     return msgspec.structs.replace(now, as_of=before.as_of, missing=before.missing)
-
-
-def info_payload(
-    *,
-    dock: str,
-    version: str,
-    bays: tuple[str, ...],
-    store: StoreSpace | None,
-    custody_entries: int,
-    held: Callable[[], EventsHeld],
-    utc_ns: int,
-) -> InfoPayload:
-    """Show the dock.
-
-    Raises:
-        OutboxError: the outbox cannot be read.
-    """
-    return InfoPayload(
-        dock=dock,
-        utc=format_utc(utc_ns),
-        version=version,
-        bays=bays,
-        store=store,
-        custody_entries=custody_entries,
-        events=held(),
-    )

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from evidence.clock import format_utc
+from host.control import BrokerStatus
 from host.publish.core import Core
 from host.publish.errors import OutboxError, PublishError
 from host.publish.link import PahoLink
@@ -58,7 +59,7 @@ from host.publish.signals import (
 from host.publish.takeup import Estate
 from host.publish.topics import Topics
 
-__all__ = ["BrokerStatus", "Publisher"]
+__all__ = ["Publisher"]
 
 _logger = logging.getLogger(__name__)
 _ROUND_S = 1.0
@@ -66,16 +67,6 @@ _FLUSH_S = 0.2
 _FLUSH_COUNT = 64
 _EXPIRE_NS = 3600 * 1_000_000_000
 _NS_PER_S = 1e9
-
-
-class BrokerStatus(msgspec.Struct, frozen=True):
-    """How the publisher stands; `lost` events could not be written to disk, `skipped` fit into no message."""
-
-    phase: str
-    detail: str
-    session: int
-    lost: int
-    skipped: int
 
 
 class Publisher:
