@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from host.bays import Bay, BayStatus, BayTimes, Way
@@ -29,13 +30,21 @@ class BayBench(OffloadBench):
         self.history: list[BayStatus] = []
         self.changed = threading.Condition()
 
-    def bay(self, name: str, way: Way, *, station: Station | None = None, **options: object) -> Bay:
+    def bay(
+        self,
+        name: str,
+        way: Way,
+        *,
+        station: Station | None = None,
+        look_s: float = TIMES.look_s,
+        **options: object,
+    ) -> Bay:
         made = Bay(
             name,
             way,
             station or self.station,
             lambda: self.trust,
-            TIMES,
+            msgspec.structs.replace(TIMES, look_s=look_s),
             on_change=self.noted,
             **options,  # type: ignore[arg-type]  # passed through
         )
