@@ -12,6 +12,7 @@ from msgspec import Meta
 from device.capture.source import CaptureError, SourceKind, SourceOptions, SourceSpec, parse_source
 from device.controls.config import ControlsConfig
 from device.errors import DeviceError
+from device.health.config import HealthConfig
 
 __all__ = [
     "CameraSection",
@@ -126,6 +127,7 @@ class DeviceConfig(_Section, frozen=True, kw_only=True):
     ring: RingSection = RingSection()
     storage: StorageSection = StorageSection()
     controls: ControlsConfig = ControlsConfig()
+    health: HealthConfig = HealthConfig()
     dockport: DockportSection = DockportSection()
     policy: PolicySection = PolicySection()
 

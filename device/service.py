@@ -20,20 +20,26 @@ import device
 from device.buffer.ring import Ring
 from device.capture.sound.gate import SoundGate
 from device.capture.sound.microphone import Microphone
-from device.capture.source import FrameSource, SourceKind, open_source
+from device.capture.source import FrameSource, open_source
 from device.config import ConfigError, DeviceConfig
 from device.controls.panel import ControlPanel
+from device.controls.patterns import IndicatorState
 from device.dockport.enrolstore import settle_identity
 from device.dockport.late import LateDockPort, OpenPort
 from device.health.clock import CameraClock, read_boot_id, read_mapping
-from device.health.watch import BatteryLimits, HealthWatch
+from device.health.picture import PictureWatch
+from device.health.readings import SYS
+from device.health.storagewatch import StorageWatch
+from device.health.watch import HealthParts, HealthWatch
 from device.identity import board_serial, identified
-from device.policy import Policy, load_policy
+from device.policy import Policy, load_policy, policy_of_toml
+from device.policycheck import doubt_about
 from device.policyswitch import PolicySwitch, panel_policy, recorder_policy
 from device.recording.events import LogTrouble, ShutdownRequest
 from device.recording.machine import RECORDING_STATES, State
 from device.recording.recorder import ClipHandle, Recorder
 from device.recording.writer import ClipThread, WriterContext
+from device.soundswitch import SoundSwitch
 from device.vault.dockstate import DockMemory
 from device.vault.eventlog import EventLog
 from device.vault.layout import VaultLayout, format_vault, open_layout
@@ -41,6 +47,7 @@ from device.vault.logthread import LogThread
 from device.vault.recovery import Load, VaultRecovery
 from device.vault.vault import FileOpener, Vault
 from evidence.clock import UtcMapping
+from evidence.errors import ExplainedError
 from evidence.roles import Role
 from evidence.signer import Signer, load_signer
 from evidence.storage import PosixAppendFile, StorageError
@@ -49,13 +56,19 @@ __all__ = ["DeviceService", "ServiceParts", "gpio_factory"]
 
 _log = logging.getLogger(__name__)
 _MIB = 1024 * 1024
+_NS_PER_S = 1_000_000_000
+_WRITER_WAITS_NS = 3 * _NS_PER_S
+"""A writer that has not turned for so long makes the storage watch try whether storage still answers."""
 _SWITCH_S = 0.001
 """How long a thread may keep the interpreter while another waits for it. At CPython's 5 ms a writer that
 flushes holds the encoder's thread up for several turns of that (`python -m bench --only append`)."""
 
 
 class ServiceParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What may stand in for the board's own parts: pins, source, microphone, storage, clock."""
+    """What may stand in for the board's own parts: pins, source, microphone, storage, clock, sysfs.
+
+    `memory_trouble` is why memory could not be locked, or empty.
+    """
 
     factory: Any = None
     source: FrameSource | None = None
@@ -63,6 +76,8 @@ class ServiceParts(msgspec.Struct, frozen=True, kw_only=True):
     open_file: FileOpener = PosixAppendFile
     read_mapping: Callable[[], UtcMapping] = read_mapping
     drain_s: float = 1.0
+    sys_root: Path = SYS
+    memory_trouble: str = ""
 
 
 class DeviceService:
@@ -82,7 +97,6 @@ class DeviceService:
         switch_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         self._closing: list[Callable[[], None]] = [lambda: sys.setswitchinterval(switch_s)]
-        self._stop_sound: Callable[[], None] | None = None
         self._writers: list[ClipThread] = []
         self.dock: LateDockPort | None = None
         policy = load_policy(config, directory)
@@ -122,7 +136,13 @@ class DeviceService:
         self._film(policy, inbox.put)
         signer = load_signer(directory / self.config.device.keys, Role.CAMERA_EVIDENCE)
         boot = read_boot_id()
+        doubt = doubt_about(policy, directory / self.config.device.vault, self._anchors(directory))
+        if doubt:
+            policy = policy_of_toml(self.config, directory)
         self._open_storage(directory, signer, boot, inbox.put)
+        self.sound = SoundSwitch(
+            self.config, self.source, self.gate, self.log, microphone=self._parts.microphone
+        )
         self.policy = PolicySwitch(
             policy,
             self.config,
@@ -130,8 +150,10 @@ class DeviceService:
             gate=self.gate,
             panel=self.panel,
             post=inbox.put,
-            set_sound=self._set_sound,
+            set_sound=self.sound.set,
         )
+        if doubt:
+            self._distrust(doubt)
         self.recorder = Recorder(
             recorder_policy(policy.document),
             inbox=inbox,
@@ -149,6 +171,13 @@ class DeviceService:
             self.dock.start()
             self._closing.append(self.dock.close)
 
+    def _distrust(self, doubt: str) -> None:
+        """Go by the TOML instead of a stored configuration that is not the agency's, and say so."""
+        _log.error("the configuration in the vault is not used: %s", doubt)
+        detail = {"clip": None, "what": "config", "detail": doubt[:500]}
+        self.log.post("integrity", time.monotonic_ns(), detail, urgent=True)
+        self.policy.apply(self.policy.current)
+
     def _film(self, policy: Policy, post: Callable[[Any], None]) -> None:
         """Claim the controls and let frames flow into the ring: all that a press needs to count."""
         config, document = self.config, policy.document
@@ -156,8 +185,15 @@ class DeviceService:
         self.ring = Ring(document.window_ns, config.ring.limit_mib * _MIB)
         self.gate = SoundGate(self.ring, before_press=document.sound.before_press)
         self.source = self._parts.source or open_source(config.source, config.source_options)
-        self.source.start(self.ring, post)
-        self._closing.append(self.source.stop)
+        self.picture = PictureWatch(
+            self.source,
+            self.ring,
+            post,
+            silent_ns=int(config.health.camera_silent_s * _NS_PER_S),
+            began_ns=time.monotonic_ns(),
+        )
+        self.picture.start()
+        self._closing.append(self.picture.stop)
 
     def _open_storage(self, directory: Path, signer: Signer, boot: str, post: Callable[[Any], None]) -> None:
         """Open the vault, its memory of docks, the event log, and the recovery of what was left open."""
@@ -227,14 +263,17 @@ class DeviceService:
             try_policy=self.policy.check,
             recovery_state=self._recovery_state,
             recovered=lambda: self.recovery.join(0),
+            health=lambda: self.health.report,
             writing=lambda: any(not writer.join(0) for writer in self._writers),
             post=self.recorder.post,
             space_limit_bytes=low_bytes + config.storage.minimum_mib * _MIB,
             serial=board_serial(config),
         )
-        named = config.dockport.anchors
-        anchors = directory / named if named else keys / "anchors.pem"
-        return DockPort(camera, config.dockport, keys=keys, anchors=anchors)
+        return DockPort(camera, config.dockport, keys=keys, anchors=self._anchors(directory))
+
+    def _anchors(self, directory: Path) -> Path:
+        named = self.config.dockport.anchors
+        return directory / (named or Path(self.config.device.keys) / "anchors.pem")
 
     def _recovery_state(self, clip: str) -> str | None:
         return self.recovery.report.state_of(clip)
@@ -248,13 +287,9 @@ class DeviceService:
 
     def _claim_controls(self, policy: Policy, post: Callable[[Any], None]) -> ControlPanel:
         factory = self._parts.factory if self._parts.factory is not None else gpio_factory()
-        panel = ControlPanel(
-            self.config.controls,
-            factory,
-            post,
-            policy=panel_policy(policy.document),
-        )
+        panel = ControlPanel(self.config.controls, factory, post, policy=panel_policy(policy.document))
         panel.start()
+        panel.show(IndicatorState.STARTING)  # now, and not when storage has answered
         self._closing.append(panel.close)
         return panel
 
@@ -283,72 +318,66 @@ class DeviceService:
         return thread
 
     def _start(self, policy: Policy) -> None:
-        storage = self.config.storage
-        watch = HealthWatch(
+        post, now_ns = self.recorder.post, time.monotonic_ns
+        storage = StorageWatch(
             self.vault.layout.root,
             self.vault.reserve,
-            self.recorder.post,
-            minimum_bytes=storage.minimum_mib * _MIB,
-            battery=BatteryLimits(),
+            post,
+            minimum_bytes=self.config.storage.minimum_mib * _MIB,
+            now_ns=now_ns,
+            wants_probe=lambda: now_ns() - self._writers_turn_ns(now_ns()) > _WRITER_WAITS_NS,
+            open_file=self._parts.open_file,
         )
-        self.health = watch
-        watch.start()
-        self._closing.append(watch.close)
-        self._set_sound(policy.document.sound.recording)
+        parts = HealthParts(
+            storage=storage,
+            picture=self.picture,
+            newest_ns=lambda: self.ring.stats().newest_pts_ns,
+            clock=self.clock.read,
+            microphone=lambda: self.sound.condition,
+            troubles=self._troubles,
+        )
+        self.health = HealthWatch(self.config.health, parts, post, now_ns=now_ns, root=self._parts.sys_root)
+        self.health.start()
+        self._closing += [self.health.close, lambda: self.sound.set(False)]
+        self.sound.set(policy.document.sound.recording)
 
-    def _set_sound(self, wanted: bool) -> None:
-        if wanted is (self._stop_sound is not None):
-            return
-        if self._stop_sound is not None:
-            self._stop_sound()
-            self._stop_sound = None
-            return
-        microphone = self._microphone()
-        if microphone is None:
-            return
-        from device.capture.sound.pipeline import SoundPipeline, SoundState  # noqa: PLC0415  # as above
+    def progress(self) -> dict[str, int]:
+        """Return when each part last got something done, CLOCK_MONOTONIC in nanoseconds: for a watchdog.
 
-        def heard(state: SoundState) -> None:
-            _log.info("microphone %s %s", state.kind, state.detail)
-            self.log.post(
-                "microphone", state.monotonic_ns, {"state": str(state.kind), "detail": state.detail[:200]}
-            )
+        What a restart cannot heal is no lack of progress: a camera that is known to be gone, a card that does
+        not answer. Both are shown as faults while the process lives on.
+        """
+        now_ns = time.monotonic_ns()
+        return {
+            "main loop": self.recorder.last_turn_ns,
+            "controls": self.panel.last_turn_ns,
+            "frames": self.picture.progress_ns(now_ns),
+            "health": self.health.looked_ns,
+            "writer": now_ns if self.health.storage_frozen else self._writers_turn_ns(now_ns),
+        }
 
-        pipeline = SoundPipeline(microphone, self.gate, heard)
-        pipeline.start()
-        self._stop_sound = pipeline.stop
+    def _writers_turn_ns(self, now_ns: int) -> int:
+        """Return when the slowest of the writers at work last turned, or now if none is at work."""
+        return min((writer.turn_ns for writer in self._writers if not writer.join(0)), default=now_ns)
 
-    def _microphone(self) -> Microphone | None:
-        """Make the configured microphone; what it needs is imported here and not before."""
-        if self._parts.microphone is not None:
-            return self._parts.microphone
-        kind, _, target = self.config.sound.microphone.partition(":")
-        if kind == "alsa":
-            from device.capture.sound.alsa import AlsaMicrophone  # noqa: PLC0415  # only where it is used
-
-            return AlsaMicrophone(target)
-        if kind == "synthetic":
-            from device.capture.sound.synthetic import SyntheticMicrophone  # noqa: PLC0415  # as above
-
-            return SyntheticMicrophone()
-        if kind == "replay" and self.config.source.kind is SourceKind.REPLAY:
-            from device.capture.replay import ReplaySource  # noqa: PLC0415  # as above
-            from device.capture.sound.file import FileMicrophone, LoopTimeline  # noqa: PLC0415  # as above
-
-            source = self.source
-            if isinstance(source, ReplaySource) and source.has_sound and source.start_ns is not None:
-                timeline = LoopTimeline(source.start_ns, source.loop_period_ns, source.media_origin_ns)
-                return FileMicrophone(self.config.source.target, timeline)
-        return None
+    def _troubles(self) -> dict[str, str]:
+        """Say of parts that are well or not what is wrong with them; empty for nothing."""
+        stuck = (
+            "down for a long time: jammed, or pressed in its place" if self.panel.core.button.is_stuck else ""
+        )
+        return {
+            "button": stuck,
+            "controls": "; ".join(str(fault) for fault in self.panel.faults),
+            "memory": self._parts.memory_trouble,
+        }
 
     def _close(self) -> None:
         """Close in reverse order; one part that fails to close keeps none of the others open."""
-        self._closing.append(lambda: self._set_sound(False))
         while self._closing:
             close = self._closing.pop()
             try:
                 close()
-            except (OSError, RuntimeError, StorageError) as error:
+            except (OSError, RuntimeError, ExplainedError) as error:
                 _log.error("closing: %s", error)  # one line; the rest must be closed too
 
 

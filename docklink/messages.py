@@ -6,7 +6,7 @@ an unknown field is refused. None of this is signed, but for the documents insid
 
 import enum
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -40,6 +40,7 @@ __all__ = [
     "EnrolBegin",
     "EnrolInstall",
     "EnrolStep",
+    "HealthEntry",
     "Probe",
     "ProbeEcho",
     "Problem",
@@ -136,10 +137,19 @@ class ClockReport(Message, frozen=True):
             check_utc(self.utc)
 
 
+class HealthEntry(Message, frozen=True):
+    """A part of the camera that is not as it should be, how bad that is, and why in one line."""
+
+    part: _Short
+    level: Literal["warning", "alarm"]
+    detail: Annotated[str, msgspec.Meta(max_length=200)]
+
+
 class Device(Message, frozen=True):
     """Who the camera is and how it is; `device`, `epoch` and `config` are `null` before its enrolment.
 
-    `serial` is the board's own number, the one that USB shows; `null` where a board has none.
+    `serial` is the board's own number, the one that USB shows; `null` where a board has none. `health` names
+    the parts that are not as they should be.
     """
 
     device: DeviceId | None
@@ -155,6 +165,7 @@ class Device(Message, frozen=True):
     wearer: Wearer | None
     link_not_after_utc: Utc | None
     serial: _Short | None = None
+    health: Annotated[tuple[HealthEntry, ...], msgspec.Meta(max_length=32)] | None = None
 
 
 class ClipState(enum.StrEnum):

@@ -57,6 +57,7 @@ class IndicatorState(enum.StrEnum):
     RECORDING_STORAGE_LOW = "recording_storage_low"
     RECORDING_BATTERY_LOW = "recording_battery_low"
     BATTERY_LOW = "battery_low"
+    ATTENTION = "attention"
     CANNOT_RECORD = "cannot_record"
     DOCKED = "docked"
     FAULT = "fault"
@@ -166,6 +167,11 @@ PATTERNS: dict[IndicatorState, Pattern] = {
         light=_blink((_AMBER, 150), (_OFF, 200), (_AMBER, 150), (_OFF, 1_500)),
         buzzer=_every(60_000, 400),
         vibration=_every(60_000, 400),
+    ),
+    _S.ATTENTION: Pattern(
+        "ready; storage is nearly full, or a part needs a look: the dock says which",
+        light=_blink((_GREEN, 100), (_OFF, 300), (_AMBER, 100), (_OFF, 300), (_GREEN, 100), (_OFF, 2_600)),
+        vibration=_every(60_000, 250, 250, 250),
     ),
     _S.CANNOT_RECORD: Pattern(
         "a press will be refused: take the camera to the dock",

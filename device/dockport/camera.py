@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from device.health.clock import CameraClock
+from device.health.watch import HealthReport
 from device.policy import Policy
 from device.recording.events import DockPresence
 from device.recording.machine import RECORDING_STATES
@@ -42,6 +43,7 @@ class DockedCamera(msgspec.Struct, frozen=True, kw_only=True):
     writing: Callable[[], bool]
     post: Callable[[DockPresence], None]
     space_limit_bytes: int
+    health: Callable[[], HealthReport] = HealthReport
     serial: str | None = None
 
     @property

@@ -3,8 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Literal, cast
 
 from device.dockport.camera import DockedCamera
 from device.dockport.clockset import ClockDesk, clock_report
@@ -13,7 +12,7 @@ from device.dockport.linkidentity import LinkIdentity, LinkIdentityError
 from device.dockport.listing import Listing
 from device.dockport.numberdesk import NumberDesk
 from device.dockport.pacedfile import PacedFile
-from device.health.watch import read_battery_percent
+from device.recording.events import HealthLevel, HealthNote
 from device.recording.machine import State
 from device.vault.dockstate import Shift
 from device.vault.receipts import ReceiptRefusedError
@@ -28,6 +27,7 @@ from docklink.messages import (
     ClockStep,
     Device,
     EnrolStep,
+    HealthEntry,
     Probe,
     ProbeEcho,
     RecorderState,
@@ -48,7 +48,6 @@ from evidence.storage import StorageError
 __all__ = ["DockService"]
 
 _log = logging.getLogger(__name__)
-_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _STATES = {
     State.STARTING: RecorderState.STARTING,
     State.PENDING: RecorderState.PENDING,
@@ -107,21 +106,23 @@ class DockService:
         camera = self._camera
         space = camera.vault.space()
         facts = camera.vault.layout.facts
-        policy = camera.policy()
+        policy, health = camera.policy(), camera.health()
+        battery = health.battery
         return Device(
             device=facts.device,
             epoch=facts.epoch,
             generation=facts.generation,
             firmware=camera.firmware,
             recorder=_STATES[camera.status().state],
-            battery=Battery(_percent(), None),
+            battery=Battery(battery.percent if battery else None, battery.charging if battery else None),
             storage=Storage(space.total_bytes, space.free_bytes, self._listing.waiting()),
-            temperature_millicelsius=_temperature(),
+            temperature_millicelsius=health.temperature_millicelsius,
             clock=clock_report(camera),
             config=policy.reference,
             wearer=camera.memory.wearer_at(camera.clock.read()),
             link_not_after_utc=format_utc(self._link.files.not_after_utc_ns),
             serial=camera.serial,
+            health=tuple(_entry(note) for note in health.notes),
         )
 
     def head(self, peer: Peer) -> SignedDocument:
@@ -257,14 +258,6 @@ class DockService:
         self._camera.note("docked", {"dock": peer.subject_id, "certificate": peer.fingerprint})
 
 
-def _percent() -> int | None:
-    percent = read_battery_percent()
-    return None if percent is None else min(100, max(0, percent))
-
-
-def _temperature() -> int | None:
-    """Read the processor's temperature, where the kernel knows it."""
-    try:
-        return int(_TEMPERATURE.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+def _entry(note: HealthNote) -> HealthEntry:
+    level: Literal["alarm", "warning"] = "alarm" if note.level is HealthLevel.ALARM else "warning"
+    return HealthEntry(note.part, level, note.detail[:200])

@@ -1,4 +1,4 @@
-"""Slow looks at storage and battery, in a thread of their own: a frozen card must not freeze the recorder."""
+"""The camera's look at itself, once a second: changes go to the recorder, the whole is kept for a dock."""
 
 import logging
 import threading
@@ -7,63 +7,86 @@ from pathlib import Path
 
 import msgspec
 
-from device.recording.events import BatteryLevel, StorageLevel
-from device.vault.space import Reserve, read_space
-from evidence.storage import StorageError
+from device.health.config import HealthConfig
+from device.health.levels import BatteryJudge
+from device.health.picture import PictureWatch
+from device.health.readings import (
+    SYS,
+    BatteryReading,
+    read_battery,
+    read_temperature_millicelsius,
+    read_throttling,
+)
+from device.health.report import HealthJudge
+from device.health.storagewatch import StorageWatch
+from device.recording.events import BatteryLevel, HealthLevel, HealthNote, StorageLevel
+from evidence.clock import UtcMapping
 
-__all__ = ["BatteryLimits", "HealthWatch", "read_battery_percent"]
+__all__ = ["HealthParts", "HealthReport", "HealthWatch"]
 
 _log = logging.getLogger(__name__)
-_POWER_SUPPLIES = Path("/sys/class/power_supply")
+_NS_PER_S = 1_000_000_000
 
 
-class BatteryLimits(msgspec.Struct, frozen=True):
-    """Levels in percent; a camera without a battery gauge has none."""
+class HealthParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at beside the kernel's figures.
 
-    low_percent: int = 15
-    critical_percent: int = 3
+    `microphone` gives its state and whether it is too quiet, `troubles` lines of parts that are well if empty.
+    """
+
+    storage: StorageWatch
+    picture: PictureWatch
+    newest_ns: Callable[[], int | None]
+    clock: Callable[[], UtcMapping]
+    microphone: Callable[[], tuple[str, bool]]
+    troubles: Callable[[], dict[str, str]]
 
 
-def read_battery_percent(root: Path = _POWER_SUPPLIES) -> int | None:
-    """Read the charge of the first battery that the kernel knows, in percent; `None` if there is none."""
-    if not root.is_dir():
-        return None
-    for supply in sorted(root.iterdir()):
-        try:
-            if (supply / "type").read_text(encoding="ascii").strip() == "Battery":
-                return int((supply / "capacity").read_text(encoding="ascii"))
-        except (OSError, ValueError) as error:
-            _log.warning("battery %s gives no charge: %s", supply.name, error)
-    return None
+class HealthReport(msgspec.Struct, frozen=True):
+    """How the camera is now; `notes` are those that are not `ok`."""
+
+    battery: BatteryReading | None = None
+    temperature_millicelsius: int | None = None
+    notes: tuple[HealthNote, ...] = ()
 
 
 class HealthWatch:
-    """Looks once a period and posts what it finds; only changes of the battery are posted."""
+    """A thread that looks once a period. `report` and `looked_ns` may be read from any thread."""
 
     def __init__(
         self,
-        root: Path,
-        reserve: Reserve,
-        post: Callable[[StorageLevel | BatteryLevel], None],
+        config: HealthConfig,
+        parts: HealthParts,
+        post: Callable[[StorageLevel | BatteryLevel | HealthNote], None],
         *,
-        minimum_bytes: int,
-        battery: BatteryLimits,
-        power_supplies: Path = _POWER_SUPPLIES,
+        now_ns: Callable[[], int],
+        root: Path = SYS,
         period_s: float = 1.0,
     ) -> None:
-        self._root = root
-        self._reserve = reserve
+        self._config = config
+        self._parts = parts
         self._post = post
-        self._minimum_bytes = minimum_bytes
-        self._limits = battery
-        self._power_supplies = power_supplies
+        self._now_ns = now_ns
+        self._root = root
         self._period_s = period_s
+        self._battery = BatteryJudge(config)
+        self._judge = HealthJudge(config)
         self._last_battery: BatteryLevel | None = None
+        self._notes: dict[str, HealthNote] = {}
+        self._frozen = False
+        self.report = HealthReport()
+        self.looked_ns = now_ns()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
+    @property
+    def storage_frozen(self) -> bool:
+        """Whether storage does not answer."""
+        return self._frozen
+
     def start(self) -> None:
         """Look once, at once, and then once a period."""
+        self._parts.storage.start()
         self.look()
         self._thread.start()
 
@@ -72,50 +95,56 @@ class HealthWatch:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._parts.storage.close()
 
     def look(self) -> None:
-        """Look at everything once."""
-        self._post(self._storage())
-        battery = self._battery()
-        if battery is not None and battery != self._last_battery:
-            self._last_battery = battery
-            self._post(battery)
+        """Look at everything once; waits for nothing."""
+        now_ns = self._now_ns()
+        self._parts.picture.look(self._parts.newest_ns(), now_ns)
+        self._look_at_storage(now_ns)
+        battery = read_battery(self._root)
+        if battery is not None:
+            self._take_battery(self._battery.judge(battery, now_ns))
+        temperature = read_temperature_millicelsius(self._root)
+        for note in self._judged(temperature):
+            self._take_note(note)
+        notes = tuple(note for note in self._notes.values() if note.level is not HealthLevel.OK)
+        self.report = HealthReport(battery, temperature, notes)
+        self.looked_ns = now_ns
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):
             self.look()
 
-    def _storage(self) -> StorageLevel:
-        """Judge the space; a reserve that was given up is taken back first, when there is room for it."""
-        try:
-            space = read_space(self._root)
-            reason = ""
-            if not self._reserve.held:
-                reason = self._hold_reserve()
-                space = read_space(self._root)
-        except StorageError as error:
-            return StorageLevel(free_bytes=0, usable_bytes=0, blocked=True, reason=str(error))
-        usable = max(0, space.free_bytes - self._minimum_bytes)
-        if not reason and not usable:
-            reason = "storage is full"
-        return StorageLevel(
-            free_bytes=space.free_bytes, usable_bytes=usable, blocked=bool(reason), reason=reason
-        )
+    def _judged(self, temperature: int | None) -> list[HealthNote]:
+        judge, parts = self._judge, self._parts
+        return [
+            judge.temperature(temperature),
+            judge.throttling(read_throttling(self._root)),
+            judge.card(parts.storage.card),
+            judge.clock(parts.clock()),
+            judge.microphone(*parts.microphone()),
+            *(judge.fact(part, trouble) for part, trouble in parts.troubles().items()),
+        ]
 
-    def _hold_reserve(self) -> str:
-        try:
-            self._reserve.hold()
-        except StorageError as error:
-            return "storage is full" if error.full else str(error)
-        return ""
+    def _look_at_storage(self, now_ns: int) -> None:
+        """Say that storage is frozen; that it answers again, it says itself."""
+        silent_ns = now_ns - self._parts.storage.answered_ns
+        frozen = silent_ns > self._config.storage_silent_s * _NS_PER_S
+        if frozen and not self._frozen:
+            reason = f"storage has not answered for {silent_ns / _NS_PER_S:.0f} s"
+            self._post(StorageLevel(free_bytes=0, usable_bytes=0, blocked=True, reason=reason))
+        self._frozen = frozen
 
-    def _battery(self) -> BatteryLevel | None:
-        percent = read_battery_percent(self._power_supplies)
-        if percent is None:
-            return None
-        limits = self._limits
-        return BatteryLevel(
-            percent=percent,
-            low=percent <= limits.low_percent,
-            critical=percent <= limits.critical_percent,
-        )
+    def _take_battery(self, level: BatteryLevel) -> None:
+        if level != self._last_battery:
+            self._last_battery = level
+            self._post(level)
+
+    def _take_note(self, note: HealthNote) -> None:
+        if self._notes.get(note.part, HealthNote(note.part, HealthLevel.OK)) == note:
+            return
+        self._notes[note.part] = note
+        log = _log.info if note.level is HealthLevel.OK else _log.warning
+        log("health: %s %s %s", note.part, note.level, note.detail)
+        self._post(note)

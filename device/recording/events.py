@@ -1,5 +1,7 @@
 """What other threads tell the recorder."""
 
+import enum
+
 import msgspec
 
 from device.recording.core import RecorderPolicy
@@ -12,6 +14,8 @@ __all__ = [
     "ClipFailed",
     "ClipProgress",
     "DockPresence",
+    "HealthLevel",
+    "HealthNote",
     "LogTrouble",
     "PolicyChange",
     "RecorderEvent",
@@ -70,11 +74,29 @@ class StorageLevel(msgspec.Struct, frozen=True, tag=True):
 
 
 class BatteryLevel(msgspec.Struct, frozen=True, tag=True):
-    """What the battery watch found."""
+    """What the battery watch found; `minutes_left` is `None` while charging or unknown."""
 
     percent: int
     low: bool
     critical: bool
+    charging: bool = False
+    minutes_left: float | None = None
+
+
+class HealthLevel(enum.StrEnum):
+    """How bad it is: a warning is told to log and dock, an alarm to the wearer's light as well."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ALARM = "alarm"
+
+
+class HealthNote(msgspec.Struct, frozen=True, tag=True):
+    """One part's level, and why in one line, empty for `ok`."""
+
+    part: str
+    level: HealthLevel
+    detail: str = ""
 
 
 class LogTrouble(msgspec.Struct, frozen=True, tag=True):
@@ -107,6 +129,7 @@ RecorderEvent = (
     | ClipFailed
     | StorageLevel
     | BatteryLevel
+    | HealthNote
     | LogTrouble
     | DockPresence
     | PolicyChange

@@ -26,6 +26,8 @@ from device.recording.events import (
     ClipFailed,
     ClipProgress,
     DockPresence,
+    HealthLevel,
+    HealthNote,
     LogTrouble,
     PolicyChange,
     RecorderEvent,
@@ -34,7 +36,7 @@ from device.recording.events import (
 )
 from device.recording.machine import RECORDING_STATES, Event, State
 from device.recording.parts import ClipHandle, Gate, Panel, StartClip
-from device.recording.wearer import indicator, refusal_reason
+from device.recording.wearer import battery_state, indicator, refusal_reason
 from device.vault.logthread import LogThread
 from evidence.documents.fields import Ended
 
@@ -43,6 +45,7 @@ __all__ = ["ClipHandle", "Panel", "Recorder", "RecorderStatus"]
 _log = logging.getLogger(__name__)
 
 _RENEW_NS = 2_000_000_000
+_TURN_S = 0.5  # the loop turns at least so often: a watchdog goes by that
 _BROKEN = frozenset({StateKind.FAILED, StateKind.STALLED, StateKind.RESTARTING})
 """A camera that was in one of these states last gives no picture."""
 _REFUSAL_WAIT_S = 1.0
@@ -101,6 +104,8 @@ class Recorder:
         self._camera: StateKind | None = None
         self._clips_ended = 0
         self._docked = False
+        self._alarms: set[str] = set()  # parts of the camera that somebody has to look at
+        self.last_turn_ns = now_ns()
         self._status_lock = threading.Lock()
         self._status = self._snapshot()
         self.last_ended: ClipEnded | None = None
@@ -128,7 +133,8 @@ class Recorder:
 
     def _step(self) -> None:
         deadline_ns = self._core.next_deadline_ns
-        timeout_s = None if deadline_ns is None else max(0, deadline_ns - self._now_ns()) / 1e9
+        self.last_turn_ns = now_ns = self._now_ns()
+        timeout_s = _TURN_S if deadline_ns is None else min(_TURN_S, max(0, deadline_ns - now_ns) / 1e9)
         try:
             self._take(self._events.get(timeout=timeout_s))
         except queue.Empty:
@@ -147,6 +153,8 @@ class Recorder:
         elif isinstance(event, DockPresence):
             self._docked = event.docked
             self._show()
+        elif isinstance(event, HealthNote):
+            self._take_health(event)
         else:
             self._take_control(event)
 
@@ -271,12 +279,19 @@ class Recorder:
         self._show()
 
     def _take_battery(self, level: BatteryLevel, now_ns: int) -> None:
-        was, self._battery = _battery_state(self._battery), level
-        state = _battery_state(level)
+        was, self._battery = battery_state(self._battery), level
+        state = battery_state(level)
         if state != was:  # at once: recovery calls a cut-off clip `power_loss` only if this is on storage
             self._log.post("battery", now_ns, {"state": state, "percent": level.percent}, urgent=True)
         if level.critical:
             self._condition(Event.BATTERY_CRITICAL, now_ns)
+        self._show()
+
+    def _take_health(self, note: HealthNote) -> None:
+        detail = {"part": note.part, "level": str(note.level), "detail": note.detail}
+        self._log.post("health", self._now_ns(), detail)
+        alarm = {note.part} if note.level is HealthLevel.ALARM else set()
+        self._alarms = self._alarms - {note.part} | alarm
         self._show()
 
     def _unblock(self, now_ns: int) -> None:
@@ -358,6 +373,7 @@ class Recorder:
                 battery_low=self._battery is not None and self._battery.low,
                 storage_low=minutes is not None and minutes < self._low_minutes,
                 docked=self._docked,
+                attention=bool(self._alarms),
             )
         )
 
@@ -384,10 +400,3 @@ class Recorder:
         snapshot = self._snapshot()
         with self._status_lock:
             self._status = snapshot
-
-
-def _battery_state(level: BatteryLevel | None) -> str:
-    """Name a level as the event log does; without a gauge nothing is ever logged."""
-    if level is None or not (level.low or level.critical):
-        return "ok"
-    return "critical" if level.critical else "low"

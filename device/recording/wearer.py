@@ -4,7 +4,7 @@ from device.controls.patterns import IndicatorState
 from device.recording.events import BatteryLevel, StorageLevel
 from device.recording.machine import RECORDING_STATES, State
 
-__all__ = ["indicator", "refusal_reason"]
+__all__ = ["battery_state", "indicator", "refusal_reason"]
 
 _IDLE = {
     State.STARTING: IndicatorState.STARTING,
@@ -16,14 +16,18 @@ _IDLE = {
 }
 
 
-def indicator(state: State, *, battery_low: bool, storage_low: bool, docked: bool = False) -> IndicatorState:
-    """Choose the pattern: while recording a low battery outdoes a low storage."""
+def indicator(
+    state: State, *, battery_low: bool, storage_low: bool, docked: bool = False, attention: bool = False
+) -> IndicatorState:
+    """Choose the pattern: a low battery outdoes a low storage, and both outdo other alarms (`attention`)."""
     if state in RECORDING_STATES:
         if battery_low:
             return IndicatorState.RECORDING_BATTERY_LOW
         return IndicatorState.RECORDING_STORAGE_LOW if storage_low else IndicatorState.RECORDING
     if state is State.READY and battery_low:
         return IndicatorState.BATTERY_LOW
+    if state is State.READY and (storage_low or attention):
+        return IndicatorState.ATTENTION
     if state is State.READY and docked:
         return IndicatorState.DOCKED
     return _IDLE[state]
@@ -42,3 +46,10 @@ def refusal_reason(
     if state in {State.FAULT, State.PENDING}:
         return "the camera gives no picture"
     return trouble or "storage takes no clip"
+
+
+def battery_state(level: BatteryLevel | None) -> str:
+    """Name a level as the event log does; without a gauge nothing is ever logged."""
+    if level is None or not (level.low or level.critical):
+        return "ok"
+    return "critical" if level.critical else "low"

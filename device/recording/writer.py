@@ -106,6 +106,7 @@ class ClipThread:
         self._name = ""
         self._live = False
         self._caught_up_ns: int | None = None
+        self.turn_ns = context.now_ns()  # the last turn of any of its loops: what a watchdog goes by
         self._done = threading.Event()
         self._pause = threading.Event()  # never set
         self._thread = threading.Thread(target=self._run, name="clip-writer", daemon=True)
@@ -181,6 +182,7 @@ class ClipThread:
     def _first_items(self) -> list[Item]:
         """Wait for the first frame; after a stop, only as long as one can still be on its way."""
         while True:
+            self.turn_ns = self._context.now_ns()
             items = self._cursor.read(limit_bytes=_FIRST_READ_BYTES, timeout_s=self._context.drain_s)
             self._take_orders(None)
             while items and isinstance(items[0], Span):
@@ -193,6 +195,7 @@ class ClipThread:
         mapping = self._context.read_mapping()
         tries_left = self._context.claim_tries
         while True:
+            self.turn_ns = self._context.now_ns()
             try:
                 return self._claim_once(first, media, mapping)
             except StorageError as error:
@@ -274,6 +277,7 @@ class ClipThread:
         """Carry items from the ring into the clip until it ends."""
         over = self._put(clip, items)
         while not over:
+            self.turn_ns = self._context.now_ns()
             live = self._live = self._cursor.lag_ns <= _LIVE_NS
             if live and self._caught_up_ns is None and self._put_rest(clip):
                 return
@@ -353,6 +357,7 @@ class ClipThread:
 
     def _finish(self, clip: ClipWriter) -> ClipEnd:
         assert self._stop is not None  # the loop ends with one
+        self.turn_ns = self._context.now_ns()
         gap = self._cursor.open_gap
         if gap is not None and gap.start_ns < self._stop.stop_ns:
             clip.write(Span(gap.start_ns, self._stop.stop_ns, gap.cause))

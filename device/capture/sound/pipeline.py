@@ -12,6 +12,7 @@ from device.capture.pacing import CaptureClock, MonotonicClock
 from device.capture.sound.drift import DriftCorrector
 from device.capture.sound.encoder import SoundEncoder
 from device.capture.sound.gate import SoundGate
+from device.capture.sound.level import LevelMeter
 from device.capture.sound.microphone import Microphone, MicrophoneError, PcmBlock, time_of
 from evidence.errors import EvidenceError
 
@@ -73,6 +74,7 @@ class SoundPipeline:
         on_state: SoundListener,
         *,
         clock: CaptureClock | None = None,
+        level: LevelMeter | None = None,
         backoff_s: Sequence[float] = (0.5, 1, 2, 5, 10),
     ) -> None:
         if not backoff_s:
@@ -81,6 +83,7 @@ class SoundPipeline:
         self._gate = gate
         self._on_state = on_state
         self._clock = clock or MonotonicClock()
+        self._level = level
         self._backoff_ns = [int(pause * _NS_PER_S) for pause in backoff_s]
         self._corrector = DriftCorrector()
         self._encoder = SoundEncoder()
@@ -151,6 +154,8 @@ class SoundPipeline:
     def _take(self, block: PcmBlock) -> None:
         self._blocks += 1
         self._failures = 0
+        if self._level is not None:
+            self._level.push(block)
         run = self._corrector.push(block)
         if self._kind is not SoundStateKind.PRESENT:
             self._tell(SoundStateKind.PRESENT, "", block.first_sample_ns)
