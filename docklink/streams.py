@@ -21,6 +21,8 @@ _KEEPALIVE_IDLE_S = 5
 _KEEPALIVE_INTERVAL_S = 2
 _KEEPALIVE_COUNT = 3
 _USER_TIMEOUT_MS = 10_000
+_TERMINAL_BYTES = 16 * 1024
+_SOCKET_BYTES = 1024 * 1024
 
 
 class ByteStream(Protocol):
@@ -51,10 +53,14 @@ class ByteStream(Protocol):
 class FdStream:
     """A stream on a non-blocking file descriptor, which it owns: sockets, serial ports, pseudo-terminals."""
 
+    _most_a_call = _TERMINAL_BYTES
+    """What one read of the device is asked for: memory is set aside for that much, whatever comes."""
+
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
         self._fd = fd
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._pollers = {events: self._poller(events) for events in (select.POLLIN, select.POLLOUT)}
         self._lock = threading.Lock()
         self._users = 0
         self._closed = False
@@ -67,10 +73,11 @@ class FdStream:
         try:
             deadline = time.monotonic() + timeout_s
             while True:
+                self._wait(select.POLLIN, deadline, "read")
                 try:
                     return self._gather(limit)
                 except BlockingIOError:
-                    self._wait(select.POLLIN, deadline, "read")
+                    continue
         finally:
             self._leave()
 
@@ -104,40 +111,39 @@ class FdStream:
                 self._release()
 
     def _gather(self, limit: int) -> bytes:
-        """Read what is there; a terminal hands out 4 KiB a call, so go on while there is more."""
+        """Read what is there: a terminal hands out 4 KiB a call, and has more as soon as it is asked."""
         data = self._read_some(limit)
-        if not data or len(data) == limit:
-            return data
-        parts = [data]
-        got = len(data)
-        while got < limit:
+        ready = self._pollers[select.POLLIN]
+        parts, got = [data], len(data)
+        while data and got < limit and ready.poll(0) and not self._closed:
             try:
                 data = self._read_some(limit - got)
             except (BlockingIOError, StreamError):
                 break  # the next call meets the failure again, after what came before it
-            if not data:
-                break
             parts.append(data)
             got += len(data)
         return b"".join(parts)
 
     def _read_some(self, limit: int) -> bytes:
         try:
-            return os.read(self._fd, limit)
+            return os.read(self._fd, min(limit, self._most_a_call))
         except BlockingIOError:
             raise
         except OSError as error:
             raise self._failed("read", error) from error
 
     def _wait(self, events: int, deadline: float, what: str) -> None:
-        poller = select.poll()
-        poller.register(self._fd, events)
-        poller.register(self._wake_fd, select.POLLIN)
-        ready = poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        ready = self._pollers[events].poll(max(0.0, deadline - time.monotonic()) * 1000)
         if self._closed:
             raise StreamClosedError(f"{self.name} was closed")
         if not ready:
             raise LinkTimeoutError(f"{self.name}: nothing to {what} in time")
+
+    def _poller(self, events: int) -> select.poll:
+        poller = select.poll()
+        poller.register(self._fd, events)
+        poller.register(self._wake_fd, select.POLLIN)
+        return poller
 
     def _enter(self) -> None:
         with self._lock:
@@ -168,6 +174,8 @@ class FdStream:
 
 class TcpStream(FdStream):
     """A connected TCP (or Unix) socket; a peer that vanished without a word is noticed in about ten seconds."""
+
+    _most_a_call = _SOCKET_BYTES
 
     def __init__(self, connection: socket.socket, name: str) -> None:
         if connection.family in (socket.AF_INET, socket.AF_INET6):

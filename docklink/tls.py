@@ -25,6 +25,7 @@ from cryptography import x509
 from docklink.errors import LinkError, LinkTimeoutError, PeerRefusedError, ProtocolError, StreamClosedError
 from docklink.limits import UNAUTHENTICATED_LIMIT_BYTES
 from docklink.peers import Peer, anonymous, judge_camera, judge_dock, judge_self_signed
+from docklink.records import RecordEnds
 from docklink.streams import ByteStream
 from evidence.der import certificate_der
 
@@ -89,6 +90,7 @@ class TlsStream:
         self._inner = inner
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._records = RecordEnds()
         self._lock = threading.Lock()  # OpenSSL's object bears one thread at a time; `close` comes from any
         self._tls = _context(trust).wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._shake_hands(time.monotonic() + handshake_timeout_s)
@@ -107,14 +109,7 @@ class TlsStream:
             if got:
                 del buffer[got:]
                 return buffer
-            wait_s = deadline - time.monotonic()
-            if wait_s < 0:
-                raise LinkTimeoutError("no whole TLS record in time")
-            data = self._inner.read(_READ_BYTES, wait_s)
-            if data:
-                self._incoming.write(data)
-            else:
-                self._incoming.write_eof()
+            self._take_record(deadline)
 
     def write(self, data: bytes | bytearray | memoryview, timeout_s: float) -> None:
         """Write encrypted; see `ByteStream`."""
@@ -169,6 +164,7 @@ class TlsStream:
                     "too much before authentication", expected=f"less than {UNAUTHENTICATED_LIMIT_BYTES} bytes"
                 )
             self._incoming.write(data)
+            self._records.feed(data)
 
     def _decrypt(self, buffer: bytearray) -> int | None:
         """Fill the buffer from whole records; returns how much, 0 if input is lacking, `None` at the end."""
@@ -190,6 +186,20 @@ class TlsStream:
                     return got or None
                 got += count
         return got
+
+    def _take_record(self, deadline: float) -> None:
+        """Read until there is something for OpenSSL to do: a line brings a record in many small pieces."""
+        while True:
+            wait_s = deadline - time.monotonic()
+            if wait_s < 0:
+                raise LinkTimeoutError("no whole TLS record in time")
+            data = self._inner.read(_READ_BYTES, wait_s)
+            if not data:
+                self._incoming.write_eof()
+                return
+            self._incoming.write(data)
+            if self._records.feed(data):
+                return
 
     def _flush(self, timeout_s: float) -> None:
         data = self._outgoing.read()
