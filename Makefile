@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 4
 .PHONY: help demo test long check bench fuzz lock docs clean
 
 help:
-	@echo "make demo    the camera on this machine: press, clip, proof      (DEMO_ARGS='--preroll 5 --seconds 5')"
+	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
 	@echo "make test    lint, types, import rules and all tests"
 	@echo "make long    the long form of the campaigns; writes docs/reports/"
 	@echo "make check   lint, types and import rules alone"

@@ -110,7 +110,9 @@ def _play(
 def _interrupted(playbill: "Playbill", place: Path) -> Exception:
     from preroll.demo.errors import DemoInterruptedError
 
+    where = f"in the middle of `{playbill.current}`" if playbill.current else "before it began"
+    ahead = ", ".join(act for act in playbill.open_acts if act is not playbill.current)
     return DemoInterruptedError(
-        f"interrupted; not reached: {', '.join(playbill.open_acts)}",
+        f"interrupted {where}; not reached: {ahead or 'the end'}",
         remedy=f"what there is, is in {place}; `--dir {place}` goes on with it",
     )

@@ -70,8 +70,9 @@ def _dock(scene: Scene) -> "RenderableType":
     bay = scene.bay
     if bay is None:
         return _rows(("bay 1", Text(BayState.EMPTY, style="dim")), ("clip", "-"), ("taken", "-"))
-    taken = _bar(bay.done_bytes / bay.clip_bytes if bay.clip_bytes else 0.0)
-    taken.append(f"  {bay.done_bytes / _MIB:.1f} of {bay.clip_bytes / _MIB:.1f} MiB")
+    done_bytes = bay.done_bytes if bay.clip else bay.clip_bytes  # what is not counted are the smaller files
+    taken = _bar(done_bytes / bay.clip_bytes if bay.clip_bytes else 0.0)
+    taken.append(f"  {done_bytes / _MIB:.1f} of {bay.clip_bytes / _MIB:.1f} MiB")
     style = "bold red" if bay.state is BayState.FAULT else "bold"
     return _rows(
         ("bay 1", Text(f"{bay.state}  {bay.device or ''}  {bay.detail}".rstrip(), style=style)),

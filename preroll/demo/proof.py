@@ -1,5 +1,6 @@
 """The end of the demo: verify what the dock stored without a key, then open the clip, decode it, and count."""
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,12 +176,16 @@ def instructions(clip: Path, root: Path, identity: Path) -> list[str]:
     lines = []
     if shutil.which("openssl"):
         lines.append(
-            f"openssl cms -verify -binary -inform DER -in {clip}/manifest.p7s"
-            f" -content {clip}/manifest.json -CAfile {root} -out /dev/null"
+            f"openssl cms -verify -binary -inform DER -in {_quoted(clip / 'manifest.p7s')}"
+            f" -content {_quoted(clip / 'manifest.json')} -CAfile {_quoted(root)} -out /dev/null"
         )
     if shutil.which("age"):
-        lines.append(f"age -d -i {identity} -o clip.mp4 {clip}/clip.mp4.age")
+        lines.append(f"age -d -i {_quoted(identity)} -o clip.mp4 {_quoted(clip / 'clip.mp4.age')}")
     return lines
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _decode(path: Path) -> tuple[int, list[int], list[int], bool]:

@@ -1,5 +1,6 @@
 """What the demo ends with, for people: the clip, its custody, its checks, and how to do the same without us."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def _again(result: DemoResult, directory: Path) -> Iterator[str]:
     agency = directory / "keys" / "agency"
     root = agency / "root" / "root.pem"
     yield "the same again:"
-    yield f"    preroll clip verify {directory / 'store'} {directory / 'vault'} --ca {root}"
+    command = ("preroll", "clip", "verify", directory / "store", directory / "vault", "--ca", root)
+    yield f"    {shlex.join(map(str, command))}"
     lines = instructions(result.clip, root, agency / "identity" / "identity.txt")
     if lines:
         yield "and without Preroll:"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from device.recording.machine import RECORDING_STATES
 from evidence.documents import Manifest
 from evidence.findings import Check, Finding
 from preroll.demo.acts import Act, Playbill, Turn
@@ -105,10 +106,10 @@ class _House:
         while not camera.sealed:
             waits_s = camera.act()
             camera.check()
-            if camera.service.recorder.status.clip is not None:
+            state = camera.service.recorder.status.state
+            if state in RECORDING_STATES:
                 self.reach(Act.RECORD)
             self._show_parts(camera, waits_s=waits_s)
-            state = camera.service.recorder.status.state
             self._require_movement(camera.movement, f"the camera is {state}")
             time.sleep(_TICK_S)
 

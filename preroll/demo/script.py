@@ -2,7 +2,7 @@
 
 Without a terminal the button presses itself: once the ring holds the seconds asked for, and again, long, to
 stop. With one, the space bar is the button; what nobody does in time the script does, so that the demo always
-ends.
+ends. A ring that cannot hold those seconds, for its limit of bytes, is full when it grows no more.
 """
 
 import enum
@@ -13,6 +13,7 @@ __all__ = ["Do", "Script"]
 
 _NS_PER_S = 1_000_000_000
 _TAP_NS = 200_000_000
+_PLATEAU_NS = 15 * _NS_PER_S  # longer than any GOP that a source may have
 
 
 class Do(enum.Enum):
@@ -41,6 +42,8 @@ class Script:
         self._phase = _Phase.FILLING
         self._since_ns = 0
         self._full_ns: int | None = None
+        self._most_held_ns = 0
+        self._grown_ns: int | None = None
 
     @property
     def over(self) -> bool:
@@ -73,13 +76,19 @@ class Script:
         if state in RECORDING_STATES:  # somebody pressed
             self._phase, self._since_ns = _Phase.RECORDING, now_ns
             return []
-        if held_ns < self._window_ns or state is not State.READY:
+        if not self._is_full(now_ns, held_ns) or state is not State.READY:
             return []
         self._full_ns = now_ns if self._full_ns is None else self._full_ns
         if now_ns < self._full_ns + self._patience_ns:
             return []
         self._phase, self._since_ns = _Phase.TAPPED, now_ns
         return [Do.PRESS]
+
+    def _is_full(self, now_ns: int, held_ns: int) -> bool:
+        if self._grown_ns is None or held_ns > self._most_held_ns:
+            self._most_held_ns, self._grown_ns = held_ns, now_ns
+        plateau = held_ns > 0 and now_ns - self._grown_ns >= _PLATEAU_NS
+        return held_ns >= self._window_ns or plateau
 
     def _record(self, now_ns: int, state: State, *, touched: bool) -> list[Do]:
         if state not in RECORDING_STATES:

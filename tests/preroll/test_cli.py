@@ -1,6 +1,7 @@
 """The command line: help everywhere, one line for an error, the contract's exit statuses."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from evidence.errors import EvidenceError
+from evidence.findings import Finding
 from preroll.cli import LazyGroup, root
 from preroll.demo.acts import Act
+from preroll.demo.dockside import ClipPlaces
+from preroll.demo.proof import prove_store
+from preroll.demo.stage import set_stage
 from preroll.exits import Exit
+
+PROGRAM = (sys.executable, "-c", "from preroll.cli import main; main()")
 
 
 def every_command(group: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -28,8 +36,7 @@ def every_command(group: click.Command, path: tuple[str, ...] = ()) -> list[tupl
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", "from preroll.cli import main; main()", *arguments]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
+    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("path", every_command(root), ids=" ".join)
@@ -129,8 +136,48 @@ def _check_custody(store: dict[str, Any]) -> None:
     assert store["receipt"]["custody"]["entries"] == store["custody"][1]["index"]
 
 
-def test_the_demo_can_be_run_again_in_its_directory(tmp_path: Path) -> None:
-    for number in (1, 2):
-        result = run("demo", "--preroll", "0.5", "--seconds", "3.5", "--dir", str(tmp_path), "--json")
-        assert result.returncode == Exit.DONE, result.stderr
-        assert json.loads(result.stdout)["manifest"]["number"] == number
+def test_an_interrupted_demo_says_what_it_did_not_reach_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    arguments = ("--preroll", "0.5", "--seconds", "3.5", "--dir", str(tmp_path))
+    first = subprocess.Popen(
+        [*PROGRAM, "demo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert first.stdout is not None
+        assert any("recording:" in line for line in first.stdout)
+        first.send_signal(signal.SIGINT)
+        _, errors = first.communicate(timeout=120)
+    finally:
+        first.kill()
+        first.communicate()
+    assert first.returncode == Exit.FAILED
+    assert errors.count("\n") == 1
+    assert "interrupted in the middle of `record`; not reached: dock, offload, receipt," in errors
+    assert str(tmp_path) in errors
+    (left,) = (tmp_path / "vault" / "clips").iterdir()
+
+    result = run("demo", *arguments, "--json")
+    assert result.returncode == Exit.DONE, result.stderr
+    told = json.loads(result.stdout)
+    assert told["manifest"]["number"] == 2
+    assert (told["store"]["clips"], told["store"]["notes"]) == (2, [])
+    stored = tmp_path / "store" / "clips" / "cam-demo"
+    assert {path.name for path in stored.iterdir()} == {left.name, Path(told["clip"]).name}
+    _check_tampering_is_found(tmp_path, told["manifest"]["clip"])
+
+
+def _check_tampering_is_found(place: Path, clip: str) -> None:
+    """What the demo says of its store is not said of an altered one."""
+    stage = set_stage(place, "synthetic", 0.5)
+    places = ClipPlaces.of(stage, clip)
+    assert prove_store(stage, places).store.defects == ()
+    footage = places.in_store / "clip.mp4.age"
+    content = footage.read_bytes()
+    footage.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    proof = prove_store(stage, places)
+    assert proof.finding is Finding.NOT_AUTHENTIC
+    assert any(clip in defect for defect in proof.store.defects)
+    log = stage.store / "custody.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[:1]))
+    with pytest.raises(EvidenceError, match="not the one that the receipt names"):
+        prove_store(stage, places)

@@ -51,3 +51,13 @@ def test_a_clip_that_ends_by_itself_ends_the_script() -> None:
     step(hand, 7 * S, State.RECORDING)
     assert step(hand, 8 * S, State.BLOCKED) == []
     assert hand.over
+
+
+def test_a_ring_that_grows_no_more_is_full() -> None:
+    hand = script()
+    assert step(hand, 0, State.READY, held_ns=0) == []
+    assert step(hand, 30 * S, State.READY, held_ns=0) == []
+    assert step(hand, 31 * S, State.READY, held_ns=3 * S) == []
+    assert step(hand, 40 * S, State.READY, held_ns=2 * S) == []
+    assert step(hand, 45 * S, State.READY, held_ns=3 * S) == []
+    assert step(hand, 46 * S, State.READY, held_ns=3 * S) == [Do.PRESS]
