@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -13,8 +14,14 @@ from evidence.clock import format_utc
 from evidence.documents import CustodyHead, DocumentError, decode, encode
 from evidence.steps import Operation, step
 from evidence.storage import StorageError, sync_directory
-from host.custody.entries import ENTRY_LIMIT_BYTES, CustodyEntry, CustodyError, DetailValue
-from host.custody.reading import CustodyReader, ReadEntry
+from host.custody.entries import (
+    ENTRY_LIMIT_BYTES,
+    CustodyEntry,
+    CustodyError,
+    CustodyTamperedError,
+    DetailValue,
+)
+from host.custody.reading import CustodyReader, ReadEntry, link_of
 
 __all__ = ["CustodyLog", "HeadStanding", "OpenedTail"]
 
@@ -46,7 +53,8 @@ class OpenedTail(msgspec.Struct, frozen=True):
 class CustodyLog:
     """The open log of a store. Thread-safe; the store's lock keeps other processes out.
 
-    Opening verifies the whole chain, one line in memory at a time.
+    Opening follows the whole chain, one line in memory at a time, and verifies the last entry in full;
+    `verify_custody` does that with all of them.
     """
 
     def __init__(self, path: Path, store: str) -> None:
@@ -117,7 +125,7 @@ class CustodyLog:
                 raise CustodyError("not an entry of the custody log", found=str(error)) from error
             line = _line(entry)
             self._write(line)
-            self._took(ReadEntry(entry, hashlib.sha256(line).hexdigest(), self._size, self._size + len(line)))
+            self._took(entry.index, hashlib.sha256(line).hexdigest(), self._size, self._size + len(line))
             assert self._head is not None  # just taken
             return self._head
 
@@ -152,22 +160,26 @@ class CustodyLog:
         Raises:
             StorageError: the log cannot be read.
         """
-        with self._lock:
-            size = self._size
         word = containing.encode("utf-8")
-        try:
-            with self._path.open("rb") as file:
-                end = 0
-                while end < size:
-                    line = file.readline(ENTRY_LIMIT_BYTES)
-                    start, end = end, end + len(line)
-                    if not line:
-                        break
-                    if word in line:
-                        entry = decode(line[:-1], CustodyEntry)
-                        yield ReadEntry(entry, hashlib.sha256(line).hexdigest(), start, end)
-        except OSError as error:
-            raise StorageError("cannot read the custody log", error) from error
+        end = 0
+        for line in self._raw_lines():
+            start, end = end, end + len(line)
+            if word in line:
+                yield ReadEntry(decode(line[:-1], CustodyEntry), hashlib.sha256(line).hexdigest(), start, end)
+
+    def manifests(self, kind: str) -> Iterator[str]:
+        """Yield the digests of the manifests that entries of a kind are about.
+
+        Raises:
+            StorageError: the log cannot be read.
+            CustodyError: it was altered since it was opened.
+        """
+        word = f'"kind":"{kind}"'.encode()
+        for line in self._raw_lines():
+            if word in line:
+                link = link_of(line)
+                if link.kind == kind and link.manifest_sha256 is not None:
+                    yield link.manifest_sha256
 
     def find(self, kind: str, manifest_sha256: str) -> CustodyHead | None:
         """Return the head right after the first entry of a kind for a clip, if there is one."""
@@ -182,6 +194,18 @@ class CustodyLog:
             os.close(self._fd)
             self._fd = -1
 
+    def _raw_lines(self) -> Iterator[bytes]:
+        with self._lock:
+            size = self._size
+        try:
+            with self._path.open("rb") as file:
+                end = 0
+                while end < size and (line := file.readline(ENTRY_LIMIT_BYTES)):
+                    end += len(line)
+                    yield line
+        except OSError as error:
+            raise StorageError("cannot read the custody log", error) from error
+
     def _open(self) -> int:
         new = not self._path.exists()
         if new:
@@ -193,9 +217,15 @@ class CustodyLog:
 
     def _read(self) -> None:
         with self._path.open("rb") as file:
-            reader = CustodyReader(file, self._store)
-            for read in reader:
-                self._took(read)
+            try:
+                last_start = self._follow(file)
+            except CustodyTamperedError:
+                file.seek(0)
+                for _ in CustodyReader(file, self._store):
+                    continue  # it names the entry itself, where the chain only shows the one behind it
+                raise
+            file.seek(last_start)
+            self._require_entry(file.read(self._size - last_start))
             file.seek(self._size)
             torn = hashlib.sha256()
             count = 0
@@ -206,11 +236,28 @@ class CustodyLog:
             self.tail = OpenedTail(bytes=count, sha256=torn.hexdigest())
             self._cut()
 
-    def _took(self, read: ReadEntry) -> None:
-        if (read.entry.index - 1) % _STRIDE == 0:
-            self._offsets.append(read.start)
-        self._head = CustodyHead(entries=read.entry.index, head=read.sha256)
-        self._size = read.end
+    def _follow(self, file: BinaryIO) -> int:
+        """Follow the chain to its end; returns where the last line begins."""
+        start = 0
+        for link in CustodyReader(file, self._store).links():
+            start = link.start
+            self._took(link.index, link.sha256, link.start, link.end)
+        return start
+
+    def _require_entry(self, line: bytes) -> None:
+        """Require that the last line, if there is one, is a good entry in every field."""
+        if not line:
+            return
+        try:
+            decode(line[:-1], CustodyEntry)
+        except DocumentError as error:
+            raise CustodyTamperedError(self._head.entries if self._head else 1, str(error)) from error
+
+    def _took(self, index: int, sha256: str, start: int, end: int) -> None:
+        if (index - 1) % _STRIDE == 0:
+            self._offsets.append(start)
+        self._head = CustodyHead(entries=index, head=sha256)
+        self._size = end
 
     def _write(self, line: bytes) -> None:
         if self._fd < 0:

@@ -104,11 +104,7 @@ class Station:
         self._lock = threading.Lock()
         self.board = board or NoticeBoard(now_utc_ns=now_utc_ns, monotonic_ns=monotonic_ns)
         self._quarantined: dict[ClipKey, Quarantined] = {each.key: each for each in store.quarantined()}
-        self._confirmed = {
-            read.entry.manifest_sha256
-            for read in custody.entries(containing=_CONFIRMED)
-            if read.entry.kind == _CONFIRMED
-        }
+        self._confirmed = set(custody.manifests(_CONFIRMED))
 
     @property
     def notices(self) -> tuple[Notice, ...]:

@@ -433,5 +433,5 @@ def test_as_an_ordinary_user() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "7 passed" in done.stdout
     assert "skipped" not in done.stdout

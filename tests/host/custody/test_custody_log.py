@@ -182,6 +182,25 @@ def test_heads_are_looked_up_far_back_and_forks_seen(log: CustodyLog, path: Path
     again.close()
 
 
+def test_manifests_of_a_kind_are_listed_and_the_last_entry_is_held_to_its_form(
+    log: CustodyLog, path: Path
+) -> None:
+    fill(log, 3)
+    log.append("docked", utc_ns=NOW_NS, device="cam0042", detail={"about": '"kind":"clip_stored"'})
+    found = list(log.manifests("clip_stored"))
+    assert found == [read.entry.manifest_sha256 for read in log.entries() if read.entry.kind == "clip_stored"]
+    assert len(found) == 3
+    assert list(log.manifests("undocked")) == []
+    log.close()
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b'"kind":"docked"', b'"kind":"Docked"'))
+    with pytest.raises(CustodyTamperedError, match="entry 4"):
+        CustodyLog(path, "dock7-a")
+    path.write_bytes(good.replace(b'"bytes":', b'"bytos":', 1))
+    with pytest.raises(CustodyTamperedError):
+        CustodyLog(path, "dock7-a")
+
+
 def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     import tracemalloc
 
