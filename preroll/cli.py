@@ -48,6 +48,7 @@ _DEVICE = LazyGroup(
     "device",
     {
         "run": ("preroll.commands.device:run", "The firmware service."),
+        "lights": ("preroll.commands.device:lights", "Lights to fault or off, while no firmware runs."),
         "selftest": ("preroll.commands.device:selftest", "What of the camera works, part by part."),
     },
     "The camera.",

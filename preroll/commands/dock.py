@@ -1,7 +1,6 @@
 """`preroll dock run`, `status`, `assign` and `release`."""
 
 import json
-import logging
 import signal
 import sys
 import time
@@ -41,11 +40,12 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
 
     from host.agent import DockAgent
     from host.config import load_config
+    from preroll.logs import set_up_logging
+    from preroll.notify import ServiceManager
+    from preroll.watchdog import Watchdog
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # one that comes while it starts waits
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    set_up_logging(verbose=verbose)
     agent = DockAgent(load_config(file))
     for number in _STOPS:
         # in a thread: the handler interrupts `run`, which may hold the lock that `stop` needs
@@ -58,9 +58,15 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
 
         view = threading.Thread(target=follow, args=(agent.status, done), kwargs={"as_json": as_json})
         view.start()
+    manager = ServiceManager()
+    watchdog = Watchdog(manager, lambda: {"workers": agent.progress_ns})
+    manager.tell("READY=1")
+    watchdog.start()
     try:
         agent.run()
     finally:
+        manager.tell("STOPPING=1")
+        watchdog.close()
         done.set()
         if view is not None:
             view.join()

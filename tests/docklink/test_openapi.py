@@ -92,7 +92,7 @@ def test_what_is_sent_fits_its_schema(example: msgspec.Struct) -> None:
 
 def test_every_message_of_the_table_has_an_example() -> None:
     shown = {type(example).__name__ for example in EXAMPLES}
-    parts = {"Battery", "Storage", "ClipEntry", "TombstoneEntry", "ConfigRef"}
+    parts = {"Battery", "Storage", "ClipEntry", "TombstoneEntry", "ConfigRef", "HealthEntry"}
     schemas = document()["components"]["schemas"]
     assert {name for name, schema in schemas.items() if schema.get("type") == "object"} == shown | parts
 
