@@ -11,12 +11,13 @@ from pathlib import Path
 
 from tests.campaign.kills import ROOT, SEED, Group, Kill, Phase, disk_rate
 
-__all__ = ["caught_up_goal_s", "write_report"]
+__all__ = ["build", "caught_up_goal_s", "machine", "table", "write_report"]
 
 _GOAL_SHARE = 0.8
 _GOAL_MARGIN_S = 1.0
+_GROUP = "bit rate, window, storage"
 _LOSSES = (
-    "",
+    _GROUP,
     "kills",
     "after catching up",
     "lost, median",
@@ -27,7 +28,7 @@ _LOSSES = (
     "worst",
 )
 _CATCHES = (
-    "",
+    _GROUP,
     "pre-event MiB, median",
     "caught up after, median",
     "worst",
@@ -93,23 +94,23 @@ def write_report(path: Path, groups: Sequence[Group], kills: Sequence[Kill], scr
     rates = {group.name: group.card_bytes_per_s or disk for group in groups}
     text = _TEXT.format(
         seed=SEED,
-        build=_build(),
-        machine=_machine(),
+        build=build(),
+        machine=machine(),
         disk=disk / 1e6,
         kills=len(kills),
         flush=sum(kill.phase is Phase.FLUSH for kill in kills),
         prft=sum(kill.prft_checked for kill in kills),
-        losses=_table(_LOSSES, (_losses(name, some) for name, some in whole.items())),
-        places=_table(("", *Phase), (_places(name, some) for name, some in whole.items())),
-        catches=_table(_CATCHES, (_catches(name, some, rates[name]) for name, some in of.items())),
+        losses=table(_LOSSES, (_losses(name, some) for name, some in whole.items())),
+        places=table((_GROUP, *Phase), (_places(name, some) for name, some in whole.items())),
+        catches=table(_CATCHES, (_catches(name, some, rates[name]) for name, some in of.items())),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    titles = ("bit rate, window, storage", *head[1:])
-    return "\n".join(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows))
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def _losses(name: str, kills: Sequence[Kill]) -> list[str]:
@@ -145,7 +146,8 @@ def _catches(name: str, kills: Sequence[Kill], rate: float) -> list[str]:
     return [name, f"{mib:.2f}", *times, f"{over} of {len(caught)}"]
 
 
-def _build() -> str:
+def build() -> str:
+    """Name the build by its commit."""
     git = shutil.which("git")
     if git is None:
         return "unknown (no git)"
@@ -155,7 +157,8 @@ def _build() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Describe the machine."""
     kernel = platform.release().split("-")[0]
     python = platform.python_version()
     return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {kernel}, Python {python}"
