@@ -1,5 +1,6 @@
 """One session with a camera: who it is, its clock, its head, its tombstones, its clips, and what is missing."""
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
@@ -20,7 +21,7 @@ from host.offload.clockwork import CameraClock, exchange_clock
 from host.offload.machine import Step
 from host.offload.queue import list_clips, queue_of
 from host.offload.station import Docking, Station
-from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreGoneError
+from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreGoneError, clip_key
 from host.upkeep import Tended, tend
 
 __all__ = ["SessionReport", "Settings", "run_session"]
@@ -289,6 +290,7 @@ def _take_tombstone(station: Station, device: str, entry: TombstoneEntry) -> Non
     if receipt.device != device or receipt.clip != entry.clip:
         raise EvidenceError("the tombstone is of another device or clip", found=receipt.clip)
     _refuse_revoked(station, entry, receipt)
+    _note_acceptance(station, device, entry)
     stone, conflict = station.store.keep_tombstone(files, station.trust)
     station.accounts.add_tombstone(stone.manifest, stone.receipt.store)
     if conflict is not None:
@@ -316,6 +318,19 @@ def _refuse_revoked(station: Station, entry: TombstoneEntry, receipt: Receipt) -
             expected=f"before {format_utc(camera.revoked_utc_ns)}",
             found=receipt.utc,
         )
+
+
+def _note_acceptance(station: Station, device: str, entry: TombstoneEntry) -> None:
+    """A tombstone with our own receipt shows that the camera took it, should a crash have kept that unsaid."""
+    key = clip_key(device, entry.clip, hashlib.sha256(entry.manifest.document).hexdigest())
+    if station.is_confirmed(key):
+        return
+    stored, apart = station.store.find(key), station.quarantined(key)
+    ours = station.store.receipt_of(stored) if stored else None
+    if ours is None and apart is not None:
+        ours = station.store.quarantine_receipt_of(apart)
+    if ours == SignedBytes(document=entry.receipt.document, cms=entry.receipt.cms):
+        station.confirm(key, station.now_utc_ns())
 
 
 def _tell_wearer(
