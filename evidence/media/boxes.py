@@ -63,9 +63,13 @@ def free_box(size_bytes: int) -> bytes:
 
 
 def ntp_time(utc_ns: int) -> int:
-    """Return nanoseconds since 1970 as a 64-bit NTP time stamp (RFC 5905: since 1900, 32.32 fixed point)."""
+    """Return nanoseconds since 1970 as a 64-bit NTP time stamp (RFC 5905: since 1900, 32.32 fixed point).
+
+    From 2036 on it counts from the beginning of the next era, as RFC 5905, section 6, has it.
+    """
     seconds, rest_ns = divmod(utc_ns, _NS_PER_S)
-    return (seconds + _UNIX_EPOCH_IN_NTP_S << 32) + (rest_ns << 32) // _NS_PER_S
+    era_s = (seconds + _UNIX_EPOCH_IN_NTP_S) & 0xFFFF_FFFF
+    return (era_s << 32) + (rest_ns << 32) // _NS_PER_S
 
 
 def prft_box(track_id: int, utc_ns: int, media_ticks: int) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evidence.clock import parse_utc
 from evidence.errors import EvidenceError
-from evidence.media.boxes import box_at, free_box, ntp_time, prft_box, track_run
+from evidence.media.boxes import PRFT_BYTES, box_at, free_box, ntp_time, prft_box, track_run
 
 
 @given(st.integers(8, 200_000))
@@ -88,3 +88,17 @@ def test_a_malformed_traf_is_an_error(traf: bytes) -> None:
 def test_no_bytes_do_worse_than_an_error(content: bytes) -> None:
     with contextlib.suppress(EvidenceError):
         track_run(memoryview(box(b"moof", content)), 1)
+
+
+@pytest.mark.parametrize(
+    ("utc", "era_s"),
+    [
+        ("2036-02-07T06:28:15.000000Z", 0xFFFF_FFFF),
+        ("2036-02-07T06:28:16.000000Z", 0),
+        ("2099-01-01T00:00:00.000000Z", 1_984_930_304),
+    ],
+)
+def test_an_ntp_time_goes_on_in_the_next_era(utc: str, era_s: int) -> None:
+    stamp = ntp_time(parse_utc(utc))
+    assert divmod(stamp, 1 << 32) == (era_s, 0)
+    assert len(prft_box(1, parse_utc(utc), 0)) == PRFT_BYTES
