@@ -5,18 +5,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from host.control import DockStatus
 
 __all__ = ["assign", "release", "run", "status"]
 
 _STOPS = (signal.SIGTERM, signal.SIGINT)
 _NS_PER_S = 1_000_000_000
-_MIB = 1 << 20
 
 _CONFIG = click.option(
     "--config",
@@ -56,7 +51,8 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
     if as_json or (sys.stdout.isatty() and importlib.util.find_spec("rich")):
         from preroll.dock.view import follow
 
-        view = threading.Thread(target=follow, args=(agent.status, done), kwargs={"as_json": as_json})
+        bays = lambda: tuple(bay.status for bay in agent.bays)  # noqa: E731 - one expression, used once
+        view = threading.Thread(target=follow, args=(bays, done), kwargs={"as_json": as_json})
         view.start()
     manager = ServiceManager()
     watchdog = Watchdog(manager, lambda: {"workers": agent.progress_ns})
@@ -76,7 +72,7 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
 @_CONFIG
 @_JSON
 def status(file: Path, *, as_json: bool) -> None:
-    """Bays, clips in quarantine, store, and what was announced."""
+    """Store, custody log, bays, queue, quarantine, and what was announced."""
     from host.agent import socket_path
     from host.config import load_config
     from host.control import AskStatus, ask
@@ -88,7 +84,9 @@ def status(file: Path, *, as_json: bool) -> None:
 
         click.echo(msgspec.json.format(msgspec.json.encode(answer.status), indent=2).decode())
         return
-    for line in _lines(answer.status):
+    from preroll.dock.lines import status_lines
+
+    for line in status_lines(answer.status):
         click.echo(line)
 
 
@@ -147,25 +145,3 @@ def release(clip: str, file: Path, *, reason: str, operator: str, as_json: bool)
 
 def _say(detail: str, *, as_json: bool) -> None:
     click.echo(json.dumps({"done": detail}) if as_json else detail)
-
-
-def _lines(status: "DockStatus") -> list[str]:
-    from preroll.dock.view import bay_line
-
-    store = status.store
-    free = "" if store.free_bytes is None else f", {store.free_bytes // _MIB} MiB free"
-    lines = [f"dock {status.dock}, store {store.store}: {store.state}{free}"]
-    if store.state != "ready":
-        lines.append(f"  {store.detail}")
-    if store.catalogue:
-        lines.append(f"  catalogue behind: {store.catalogue}")
-    lines += [bay_line(bay) for bay in status.bays]
-    lines += [
-        f"quarantine: {each.clip}{' (released)' if each.released else ''}: {'; '.join(each.reasons)}"
-        for each in status.quarantine
-    ]
-    lines += [
-        f"{each.utc} {each.kind} {each.device or ''} {each.clip or ''}: {each.detail}"
-        for each in status.notices
-    ]
-    return lines
