@@ -70,6 +70,7 @@ def command(
     from preroll.demo.interrupts import one_interrupt
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("device.health").setLevel(logging.ERROR)  # a bench's clock and battery are no camera's
     place = (directory or Path(tempfile.mkdtemp(prefix="preroll-demo-"))).resolve()
     playbill = Playbill()
     try:
