@@ -17,8 +17,17 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from host.publish import BrokerSettings, EventPayload, Outbox, PahoLink, Publisher, StatePayload, Timing, Topics
-from host.publish import decode_payload
+from host.publish import (
+    BrokerSettings,
+    EventPayload,
+    Outbox,
+    PahoLink,
+    Publisher,
+    StatePayload,
+    Timing,
+    Topics,
+    decode_payload,
+)
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
@@ -57,7 +66,9 @@ def wait_until(condition: Callable[[], bool], what: object = "") -> None:
 class Mosquitto:
     """A broker that can be stopped, killed and started again on the same port."""
 
-    def __init__(self, directory: Path, *lines: str, port: int | None = None, persistence: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *lines: str, port: int | None = None, persistence: bool = False
+    ) -> None:
         self.directory = directory
         self.port = port or free_port()
         self._lines = lines
@@ -150,7 +161,9 @@ class Watcher:
 
     def events(self, topics: Topics = TOPICS) -> list[EventPayload]:
         return [
-            decode_payload(bytes(each.payload), EventPayload) for each in self.messages if each.topic == topics.event
+            decode_payload(bytes(each.payload), EventPayload)
+            for each in self.messages
+            if each.topic == topics.event
         ]
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:

@@ -1,9 +1,7 @@
 """A publisher and a real broker: the whole picture, births and deaths."""
 
-import pytest
 
-from host.publish import EventPayload, StatePayload
-from tests.host.publish.brokerbench import TOPICS, PublishBench, bench, needs_mosquitto
+from tests.host.publish.brokerbench import PublishBench, bench, needs_mosquitto
 
 __all__ = ["bench"]
 pytestmark = needs_mosquitto
