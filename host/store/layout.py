@@ -73,13 +73,13 @@ class StoreLayout:
                 f"the store {self.store_id} is gone",
                 expected=str(self.root / "store.json"),
                 found=error.strerror or type(error).__name__,
-                remedy="plug it in or mount it again, then restart the agent",
+                remedy="plug it in or mount it again; the agent goes on by itself",
             ) from error
         if (here.st_dev, here.st_ino) != (opened.st_dev, opened.st_ino):
             raise StoreGoneError(
                 f"another store lies where {self.store_id} was",
                 found=str(self.root),
-                remedy="mount the right one, then restart the agent",
+                remedy="mount the right one; the agent goes on by itself",
             )
 
     def make_way(self, directory: Path) -> None:
