@@ -2,8 +2,8 @@
 
 import msgspec
 
+from evidence.custody.entries import CustodyEntry
 from evidence.documents import Head
-from host.custody.entries import CustodyEntry
 from host.store.values import Quarantined, StoredClip
 
 __all__ = [

@@ -1,10 +1,10 @@
 """The custody log of a store: all that was done with its clips, append-only and hash-chained."""
 
+from evidence.custody.entries import CustodyEntry, CustodyError, CustodyTamperedError
+from evidence.custody.reading import CustodyReader, CustodyReport, verify_custody
 from host.custody.checkpoints import keep_checkpoint, make_checkpoint, read_checkpoints
-from host.custody.entries import CustodyEntry, CustodyError, CustodyTamperedError
 from host.custody.keeper import CheckpointKeeper, CheckpointStatus, CopyStatus
 from host.custody.log import CustodyLog, HeadStanding, OpenedTail
-from host.custody.reading import CustodyReader, CustodyReport, verify_custody
 
 __all__ = [
     "CheckpointKeeper",

@@ -8,12 +8,12 @@ import msgspec
 from evidence.attestations import read_bounded
 from evidence.clock import format_utc
 from evidence.cms import CMS_LIMIT_BYTES, sign_cms
+from evidence.custody.entries import CustodyError
+from evidence.custody.reading import read_checkpoint
 from evidence.documents import Checkpoint, encode
 from evidence.signer import Signer
 from evidence.storage import StorageError, publish_file
-from host.custody.entries import CustodyError
 from host.custody.log import CustodyLog
-from host.custody.reading import read_checkpoint
 
 if TYPE_CHECKING:
     from cryptography import x509

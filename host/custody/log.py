@@ -11,17 +11,17 @@ from typing import BinaryIO
 import msgspec
 
 from evidence.clock import format_utc
-from evidence.documents import CustodyHead, DocumentError, decode, encode
-from evidence.steps import Operation, step
-from evidence.storage import StorageError, sync_directory
-from host.custody.entries import (
+from evidence.custody.entries import (
     ENTRY_LIMIT_BYTES,
     CustodyEntry,
     CustodyError,
     CustodyTamperedError,
     DetailValue,
 )
-from host.custody.reading import CustodyReader, ReadEntry, link_of
+from evidence.custody.reading import CustodyReader, ReadEntry, link_of
+from evidence.documents import CustodyHead, DocumentError, decode, encode
+from evidence.steps import Operation, step
+from evidence.storage import StorageError, sync_directory
 
 __all__ = ["CustodyLog", "HeadStanding", "OpenedTail"]
 

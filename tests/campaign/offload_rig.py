@@ -20,8 +20,8 @@ import msgspec
 
 from evidence.attestations import read_tombstone
 from evidence.check import Finding, check_sealed_clip
+from evidence.custody.reading import CustodyReader
 from host.custody import verify_custody
-from host.custody.reading import CustodyReader
 from host.store.partial import SYNC_EVERY_BYTES
 from tests.campaign.offload_cable import Cable, Direction, Fault, Kind, LineCable, NetCable
 from tests.campaign.offload_clips import MadeClip

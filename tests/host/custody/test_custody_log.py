@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from evidence.custody.reading import read_checkpoint
 from evidence.documents import Checkpoint, CustodyHead, decode, encode
 from evidence.errors import EvidenceError
 from evidence.roles import Role
@@ -30,7 +31,6 @@ from host.custody import (
     read_checkpoints,
     verify_custody,
 )
-from host.custody.reading import read_checkpoint
 
 if TYPE_CHECKING:
     from tests.host.store.conftest import Pki

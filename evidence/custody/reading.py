@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
+from evidence.custody.entries import ENTRY_LIMIT_BYTES, CustodyEntry, CustodyError, CustodyTamperedError
 from evidence.documents import Checkpoint, CustodyHead, decode
 from evidence.errors import EvidenceError
 from evidence.paths import verify_signed
 from evidence.roles import Role
 from evidence.storage import StorageError
-from host.custody.entries import ENTRY_LIMIT_BYTES, CustodyEntry, CustodyError, CustodyTamperedError
 
 if TYPE_CHECKING:
     from cryptography import x509
