@@ -19,6 +19,7 @@ from bench.decrypt_rate import decrypt_bench
 from bench.flush import flush_bench
 from bench.footage import Scene, load_units, make_footage
 from bench.memory import memory_bench
+from bench.offload import offload_bench
 from bench.report import Section, machine, markdown, text
 from bench.start import start_bench
 from bench.verify_rate import verify_bench
@@ -50,6 +51,7 @@ BENCHES: dict[str, Bench] = {
     "encrypt": lambda _, seconds: age_bench(seconds=seconds),
     "decrypt": lambda _, seconds: decrypt_bench(seconds=seconds),
     "verify": lambda _, seconds: verify_bench(seconds=seconds),
+    "offload": lambda _, seconds: offload_bench(seconds=seconds),
 }
 """The benches by name, in the order in which they run; each takes the footage and its seconds."""
 

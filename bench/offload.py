@@ -29,7 +29,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.offload_dock import Cost, Order
-from bench.offload_peers import Run, SshServer, drop_cache, find_sshd, sha256sum, sync_data
+from bench.offload_peers import Run, SshServer, children_cpu_s, drop_cache, find_sshd, sha256sum, sync_data
 from bench.report import Goal, Section, Table, spread, text
 from bench.rig import scratch
 from bench.verify_rate import make_clip
@@ -86,7 +86,7 @@ def offload_bench(*, seconds: float = 60, mebibytes: int = 256) -> Section:
                 if _PEER in over_tcp
                 else ("scp, sshd, sync or sha256sum is not installed: no peer over TCP.",)
             ),
-            "CPU of `raw pyserial` is the reader's alone: the writer has nothing to do but write.",
+            "Over the pseudo-terminal a run of ours ends with the receipt: reading back and verifying count.",
         ),
     )
 
@@ -181,14 +181,16 @@ class _Place:
         far, near = os.openpty()
         try:
             tty.setraw(near)
+            before = children_cpu_s()
             writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(size)], stdin=far, stdout=far)
             order = Order(what="raw", terminal=os.ttyname(near), size_bytes=size)
             cost = self._dock.ask(msgspec.json.encode(order).decode(), Cost)
             writer.wait()
+            written_s = children_cpu_s() - before
         finally:
             os.close(far)
             os.close(near)
-        return Run(cost.wall_s, cost.cpu_s)
+        return Run(cost.wall_s, cost.cpu_s + written_s)
 
 
 class _Process:

@@ -19,7 +19,16 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Run", "SshServer", "drop_cache", "find_sshd", "measured", "sha256sum", "sync_data"]
+__all__ = [
+    "Run",
+    "SshServer",
+    "children_cpu_s",
+    "drop_cache",
+    "find_sshd",
+    "measured",
+    "sha256sum",
+    "sync_data",
+]
 
 _CONFIG = """\
 Port {port}
@@ -62,11 +71,16 @@ def measured(command: list[str | Path], *, output: bool = False) -> tuple[Run, s
     Raises:
         CalledProcessError: it failed.
     """
-    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before_s, begin_s = children_cpu_s(), time.perf_counter()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE if output else None, text=True)
-    wall_s, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(wall_s, cpu_s), done.stdout or ""
+    wall_s = time.perf_counter() - begin_s
+    return Run(wall_s, children_cpu_s() - before_s), done.stdout or ""
+
+
+def children_cpu_s() -> float:
+    """Return the CPU time of all programs that this process has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def sync_data(path: Path) -> Run:
