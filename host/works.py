@@ -201,7 +201,12 @@ def _open_store(config: DockConfig) -> FileStore:
     empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
     if empty and not mark.exists():
         format_store(root, config.store.id)
-    store = FileStore(root, store_id=config.store.id, reserve_bytes=config.store.reserve_mib * _MIB)
+    store = FileStore(
+        root,
+        store_id=config.store.id,
+        reserve_bytes=config.store.reserve_mib * _MIB,
+        memory=Path(config.dock.state) / "remembered.db",
+    )
     if not mark.exists():
         publish_file(mark, b"")
     return store

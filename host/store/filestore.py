@@ -25,6 +25,7 @@ from host.store.protocol import DamagedClip, Partial, VerifiedClip
 from host.store.quarantine import Quarantine, sync_clip
 from host.store.readback import Trust, camera_manifest, read_back
 from host.store.records import Records
+from host.store.remembered import ClipMemory
 from host.store.shelves import (
     NOTE,
     conflicts_with,
@@ -63,8 +64,11 @@ class FileStore:
         store_id: str | None = None,
         reserve_bytes: int = 0,
         opener: OpenFile = open_file,
+        memory: Path | None = None,
     ) -> None:
         """Open a store that `format_store` made; `reserve_bytes` of its file system stay free.
+
+        `memory` is a file outside the store that spares a later start the reading of all manifests.
 
         Raises:
             StoreInUseError: another agent has it.
@@ -74,6 +78,7 @@ class FileStore:
         self._layout: StoreLayout = open_layout(root, store_id)
         self._reserve_bytes = reserve_bytes
         self._opener = opener
+        self._memory = ClipMemory(memory) if memory else None
         self._lock = threading.RLock()
         self._open: dict[ClipKey, FilePartial] = {}
         self._quarantine = Quarantine(self._layout, opener)
@@ -198,7 +203,7 @@ class FileStore:
 
     def clips(self) -> Iterator[StoredClip | DamagedClip]:
         """Yield all clips in their places."""
-        return walk(self._layout.clips)
+        return self._memory.walk(self._layout.clips) if self._memory else walk(self._layout.clips)
 
     def confirm(
         self, stored: StoredClip, trust: Trust, advance: Callable[[int], object] = lambda _: None
