@@ -18,6 +18,7 @@ from evidence.age import Identity, parse_recipient, read_header
 from evidence.attestations import read_bounded, read_receipt, read_signed
 from evidence.clock import format_utc, parse_utc
 from evidence.cms import CMS_LIMIT_BYTES, CmsSigner, verify_cms
+from evidence.custody.ofclip import HeldCheckpoint, attested_by, log_beside
 from evidence.documents import Blob, Ended, Handover, Manifest, decode
 from evidence.errors import EvidenceError
 from evidence.findings import (
@@ -78,18 +79,21 @@ def check_sealed_clip(
     *,
     revocations: Revocations | None = None,
     identities: Sequence[Identity] = (),
+    checkpoints: Sequence[HeldCheckpoint] = (),
     advance: Callable[[int], object] = lambda _: None,
 ) -> CheckReport:
     """Check a sealed clip against the agency's root certificates (`evidence.paths.load_roots`).
 
     Reads every byte of the clip once, and once or twice more with identities; memory is bounded. Certificates
-    are judged without a time: those of evidence never expire. Defects are results, not errors. `advance` hears
-    how many bytes of ciphertext were just read.
+    are judged without a time: those of evidence never expire. Defects are results, not errors. `checkpoints` of
+    the custody log, kept by others than the store, can attest when a clip of a revoked key existed. `advance`
+    hears how many bytes of ciphertext were just read.
 
     Raises:
         OSError: a file that is there cannot be read.
     """
     examination = _Examination(directory, roots, revocations or Revocations(), identities, advance)
+    examination.checkpoints = checkpoints
     checks = tuple(answer(name, partial(check, examination)) for name, check in _CHECKS)
     content = examination.content
     return CheckReport(
@@ -117,7 +121,8 @@ class _Examination:
         self._identities = identities
         self._advance = advance
         self._handed_over = is_handed_over(directory)
-        self._attested_utc_ns: int | None = None
+        self._attested: tuple[int, str] | None = None
+        self.checkpoints: Sequence[HeldCheckpoint] = ()
         self.content: bytes | None = None
         self._signer: CmsSigner | None = None
         self._subject_id: str | None = None
@@ -271,7 +276,7 @@ class _Examination:
         by = f"{receipt.verdict} by {receipt.store} ({signed.identity.subject_id}) at {receipt.utc}"
         if self._standing(signed.signer).revoked_utc_ns is not None:
             return f"{by}; that key was revoked since, so the receipt proves no time"
-        self._attested_utc_ns = parse_utc(receipt.utc)
+        self._attested = parse_utc(receipt.utc), "a store signed for the clip"
         return by
 
     def revocation(self) -> str:
@@ -285,16 +290,36 @@ class _Examination:
         if standing.revoked_utc_ns is None:
             return f"not revoked{lacking}"
         since = format_utc(standing.revoked_utc_ns)
-        if self._attested_utc_ns is None:
+        attested = self._earliest(standing.revoked_utc_ns)
+        if attested is None:
             raise UnknownAnswer(
                 f"the key is revoked from {since} on, and no independent party attests that the clip is older"
             )
-        first = format_utc(self._attested_utc_ns)
-        if self._attested_utc_ns >= standing.revoked_utc_ns:
+        first = format_utc(attested[0])
+        if attested[0] >= standing.revoked_utc_ns:
             raise EvidenceError(
                 "the key was revoked before the clip was first seen", expected=since, found=first
             )
-        return f"the key is revoked from {since} on; a store signed for the clip at {first}"
+        return f"the key is revoked from {since} on; {attested[1]} at {first}"
+
+    def _earliest(self, revoked_utc_ns: int) -> tuple[int, str] | None:
+        """Return when an independent party first attests the clip, and who: a receipt, else a checkpoint."""
+        by_receipt = self._attested
+        log = log_beside(self._directory)
+        if by_receipt is not None and by_receipt[0] < revoked_utc_ns:
+            return by_receipt
+        if log is None or not self.checkpoints or self.content is None:
+            return by_receipt
+        digest = hashlib.sha256(self.content).hexdigest()
+        held = attested_by(log, digest, self.checkpoints, self._is_unrevoked)
+        if held is None:
+            return by_receipt
+        store = held.checkpoint.checkpoint.store
+        by_log = held.utc_ns, f"{store} had it in its custody log by the checkpoint {held.checkpoint.name}"
+        return by_log if by_receipt is None else min(by_log, by_receipt)
+
+    def _is_unrevoked(self, signer: CmsSigner) -> bool:
+        return self._standing(signer).revoked_utc_ns is None
 
     def handover(self) -> str:
         """Is the header of a handed-over clip the one that a custodian signed for?"""

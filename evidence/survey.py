@@ -14,6 +14,7 @@ from evidence.age import Identity
 from evidence.attestations import Signed, read_disposal, read_head, read_tombstone
 from evidence.check import CheckReport, check_sealed_clip
 from evidence.clock import format_utc, parse_utc
+from evidence.custody.ofclip import HeldCheckpoint
 from evidence.documents import ClipStart, Disposal, Head, Manifest, Receipt
 from evidence.errors import EvidenceError
 from evidence.findings import Check, Finding, Outcome, UnknownAnswer, answer, finding_of, worst
@@ -28,11 +29,15 @@ __all__ = ["Circumstances", "ClipVerdict", "DocumentVerdict", "Survey", "survey"
 
 
 class Circumstances(msgspec.Struct, frozen=True):
-    """What a verification goes by: the agency's roots, revocation lists, and identities that open clips."""
+    """What a verification goes by: the agency's roots, revocation lists, identities that open clips.
+
+    `checkpoints` of custody logs were kept by others than the stores.
+    """
 
     roots: "tuple[x509.Certificate, ...]"
     revocations: Revocations = msgspec.field(default_factory=Revocations)
     identities: tuple[Identity, ...] = ()
+    checkpoints: tuple[HeldCheckpoint, ...] = ()
     advance: Callable[[int], object] = lambda _: None
 
 
@@ -122,6 +127,7 @@ def _clip(path: Path, circumstances: Circumstances) -> tuple[ClipVerdict, Fact |
             circumstances.roots,
             revocations=circumstances.revocations,
             identities=circumstances.identities,
+            checkpoints=circumstances.checkpoints,
             advance=circumstances.advance,
         )
         said: Manifest | ClipStart | None = report.manifest or claimed_start(path)

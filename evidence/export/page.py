@@ -166,9 +166,9 @@ def _repetition(check: CheckFacts) -> Markup:
 
 def _custody(report: ExportReport) -> Markup:
     if not report.custody:
-        return tag("p", "No receipt and no handover lies with the clip.")
+        return tag("p", "No receipt and no handover lies with the clip, and it lies in no store.")
     rows = [(each.utc, each.what, each.by, each.detail, each.document) for each in report.custody]
-    return _table(("when (UTC)", "what", "by", "said", "signed document"), rows)
+    return _table(("when (UTC)", "what", "by", "said", "document"), rows)
 
 
 def _legend(facts: RecordingFacts) -> Markup:

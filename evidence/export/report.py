@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from evidence.age import Identity, read_header
 from evidence.check import CIPHERTEXT, MANIFEST, RECEIPT, CheckReport
+from evidence.custody.ofclip import entries_of, log_beside
 from evidence.documents import Handover, Manifest, NamedBlob, Receipt, decode
 from evidence.export.facts import (
     CheckFacts,
@@ -209,7 +210,23 @@ def _custody(clip: Path, checked: CheckReport) -> tuple[CustodyEntry, ...]:
     if "handover" in good:
         record = decode(_read(clip / HANDOVER), Handover)
         entries.append(CustodyEntry("handed over", record.operator, record.utc, HANDOVER, record.reason))
-    return tuple(sorted(entries, key=lambda entry: entry.utc))
+    entries.sort(key=lambda entry: entry.utc)
+    return (*entries, *_logged(clip, checked.manifest_sha256))
+
+
+def _logged(clip: Path, manifest_sha256: str | None) -> Iterator[CustodyEntry]:
+    """List what the custody log of the store says of the clip, in its order: chained, signed by checkpoints."""
+    log = log_beside(clip)
+    if log is None or manifest_sha256 is None:
+        return
+    found, trouble = entries_of(log, manifest_sha256)
+    for read in found:
+        entry = read.entry
+        said = ", ".join(f"{name} {value}" for name, value in entry.detail.items() if value is not None)
+        detail = f"entry {entry.index} of the store's log, not signed by itself{': ' if said else ''}{said}"
+        yield CustodyEntry(entry.kind.replace("_", " "), entry.store, entry.utc, log.name, detail)
+    if trouble:
+        yield CustodyEntry("the log is not good from here on", "", "", log.name, trouble)
 
 
 def _new_header_bytes(clip: Path) -> int | None:

@@ -24,6 +24,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--crl", "crl_files", multiple=True, metavar="FILE", type=_FILE, help="Revocation list; repeatable."
 )
 @click.option(
+    "--checkpoint",
+    "checkpoint_files",
+    multiple=True,
+    metavar="FILE",
+    type=_FILE,
+    help="Checkpoint of the store's custody log that others kept, .p7s beside it. Repeatable.",
+)
+@click.option(
     "--identity",
     "-i",
     "identity_files",
@@ -40,6 +48,7 @@ def command(
     paths: tuple[Path, ...],
     ca_file: Path,
     crl_files: tuple[Path, ...],
+    checkpoint_files: tuple[Path, ...],
     identity_files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -56,7 +65,7 @@ def command(
 
     holdings = _holdings(paths)
     progress = Progress(sys.stderr, holdings)
-    circumstances = _circumstances(ca_file, crl_files, identity_files, progress)
+    circumstances = _circumstances(ca_file, crl_files, checkpoint_files, identity_files, progress=progress)
     try:
         found = survey(holdings, circumstances)
     finally:
@@ -79,17 +88,25 @@ def _holdings(paths: tuple[Path, ...]) -> "list[Holdings]":
 
 
 def _circumstances(
-    ca_file: Path, crl_files: tuple[Path, ...], identity_files: tuple[Path, ...], progress: "Progress"
+    ca_file: Path,
+    crl_files: tuple[Path, ...],
+    checkpoint_files: tuple[Path, ...],
+    identity_files: tuple[Path, ...],
+    *,
+    progress: "Progress",
 ) -> "Circumstances":
     """Read what the verification goes by; what is unusable of it is wrong usage, and says nothing of clips."""
+    from evidence.custody.ofclip import load_checkpoint
     from evidence.errors import EvidenceError
     from evidence.paths import load_roots
     from evidence.revocation import load_revocations
     from evidence.survey import Circumstances
 
     try:
+        roots = load_roots(ca_file)
         return Circumstances(
-            roots=load_roots(ca_file),
+            roots=roots,
+            checkpoints=tuple(load_checkpoint(file, roots) for file in checkpoint_files),
             revocations=load_revocations(crl_files),
             identities=tuple(identity for file in identity_files for identity in _identities(file)),
             advance=progress.advance,

@@ -103,7 +103,7 @@ def test_the_page_says_what_there_is_to_say(filmed: Path, report_of: MakeReport)
         report.manifest_sha256,
         "Whether the camera's certificate was revoked was not checked",
         "no press was made at another time",
-        "No receipt and no handover lies with the clip.",
+        "No receipt and no handover lies with the clip, and it lies in no store.",
     ):
         assert words in text, words
 
