@@ -15,7 +15,7 @@ from docklink.client import DockClient, open_session
 from docklink.messages import EnrolBegin, EnrolInstall, SignedDocument, SigningRequests
 from docklink.server import LinkServer, SessionEnd
 from docklink.streams import ByteStream, stream_pair
-from docklink.tls import DockEnrolment
+from docklink.tls import CameraEnrolment, CameraTrust, DockEnrolment
 from evidence.agency import SubjectKind, create_agency, issue_new
 from evidence.cms import sign_cms
 from evidence.der import certificate_der
@@ -49,7 +49,8 @@ class EnrolBench:
         self.lights: list[bool] = []
         self.faults: list[tuple[str, Exception]] = []
         self.on_end: Callable[[SessionEnd], object] = lambda _: None
-        self._shown, self.fingerprint = open_scratch(self.keys)
+        self.trust: CameraEnrolment | CameraTrust
+        self.trust, self.fingerprint = open_scratch(self.keys)
         self.desk = EnrolDesk(
             device=device,
             serial=SERIAL,
@@ -67,7 +68,7 @@ class EnrolBench:
         near, far = stream_pair()
         server = LinkServer(
             EnrolService(self.desk, self.vault),
-            lambda: self._shown,
+            lambda: self.trust,
             on_end=self._ended,
             on_fault=lambda route, error: self.faults.append((route, error)),
         )
