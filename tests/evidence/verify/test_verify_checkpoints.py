@@ -1,4 +1,4 @@
-"""A clip of a revoked key in a store: checkpoints of the custody log, kept by others, attest when it existed."""
+"""A clip of a revoked key in a store: checkpoints of the custody log, kept by others, attest its age."""
 
 import hashlib
 import shutil
