@@ -69,7 +69,7 @@ class PictureCore:
         self._silent_since_ns = now_ns
         self._restart_ns = now_ns
         silent_s = (now_ns - self._newest_ns) / _NS_PER_S
-        return _Verdict(SourceState(StateKind.STALLED, f"no frame for {silent_s:.1f} s", now_ns), restart=True)
+        return _Verdict(SourceState(StateKind.FAILED, f"no frame for {silent_s:.1f} s", now_ns), restart=True)
 
     def _again(self, now_ns: int) -> _Verdict:
         wait_ns = min(self._silent_ns << min(self._tries, 20), _BACKOFF_MOST_NS)

@@ -11,6 +11,9 @@ from evidence.frames import EncodedFrame, Span, Track
 
 __all__ = ["Cut", "Verdict"]
 
+_PICTURE_WAIT_NS = 2_000_000_000
+"""How long after a stop the next picture may come while sound goes on; a camera that died gives none."""
+
 
 class Verdict(enum.Enum):
     """What to do with an item of the ring's sequence."""
@@ -73,7 +76,14 @@ class Cut:
     def _judge_sound(self, frame: EncodedFrame) -> Verdict:
         if self._end_ns is not None and frame.pts_ns >= self._end_ns:
             return Verdict.END
-        return Verdict.WRITE
+        if (
+            self._stop_ns is None
+            or self._end_ns is not None
+            or frame.pts_ns <= self._stop_ns + self._sound_lag_ns
+        ):
+            return Verdict.WRITE
+        # Sound goes on and no picture says where the clip ends: after a while none is going to.
+        return Verdict.END if frame.pts_ns > self._stop_ns + _PICTURE_WAIT_NS else Verdict.SKIP
 
     def _waiting(self, dts_ns: int) -> Verdict:
         """All pictures are in; go on while sound for them, the first of the clip perhaps, may still come."""

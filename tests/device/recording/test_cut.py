@@ -136,3 +136,20 @@ def test_the_earliest_stop_counts() -> None:
     cut.stop(BASE_NS + 9)
     cut.stop(BASE_NS + 3)
     assert cut.stop_ns == BASE_NS + 3
+
+
+def test_sound_alone_does_not_keep_a_clip_open_whose_camera_died() -> None:
+    cut = Cut(LAG_NS)
+    assert cut.judge(picture(0, 0)) is Verdict.WRITE
+    cut.stop(BASE_NS + 10 * FRAME_NS)
+    verdicts = {
+        after_ns: cut.judge(sound(BASE_NS + 10 * FRAME_NS + after_ns))
+        for after_ns in (-FRAME_NS, LAG_NS, LAG_NS + 1, 2_000_000_000, 2_000_000_001)
+    }
+    assert list(verdicts.values()) == [
+        Verdict.WRITE,
+        Verdict.WRITE,
+        Verdict.SKIP,
+        Verdict.SKIP,
+        Verdict.END,
+    ]
