@@ -342,8 +342,14 @@ def test_the_link_certificate_is_renewed_for_this_camera_and_its_new_key_alone(b
     trust = bench.agency.trust(now_utc_ns=int(later.timestamp()) * NS_PER_S)
     assert bench.dock(trust=trust).peer.fingerprint != before
     bench.restart()
-    assert bench.dock(trust=trust).peer.fingerprint != before
+    client = bench.dock(trust=trust)
+    assert client.peer.fingerprint != before
     assert "renewed" in bench.kinds()
+    again = check_signing_request(x509.load_der_x509_csr(client.begin_renewal()), DEVICE)
+    shorter = issue_leaf(Role.CAMERA_LINK, DEVICE, again, enrol, moment)
+    with pytest.raises(AnswerError) as error:  # the next start would prefer the one that it has
+        client.end_renewal(tuple(each.public_bytes(Encoding.DER) for each in shorter))
+    assert refused(error)[0] == 403
 
 
 def test_enrolment_is_refused_by_a_camera_that_belongs_to_someone(bench: DockBench) -> None:
