@@ -51,7 +51,6 @@ from host.publish.topics import Topics
 
 __all__ = ["Core"]
 
-_STATE = Token(TokenKind.STATE)
 _CONNECTED = (Phase.GREETING, Phase.ONLINE, Phase.CLOSING)
 
 
@@ -80,6 +79,9 @@ class Core:
         self._deadline_ns: int | None = None
         self._answered_ns: int | None = None
         self._answer_owed = False
+        self._greet_ns: int | None = None
+        self._heard = False
+        self._said = 0
         self._said_stopped = False
         self._now_ns = 0
         self._utc_ns = 0
@@ -108,7 +110,7 @@ class Core:
 
     def next_due_ns(self) -> int | None:
         """Say when a `Tick` is wanted, `None` for never."""
-        due = [self._deadline_ns]
+        due = [self._deadline_ns, self._greet_ns if self.phase is Phase.GREETING else None]
         if self.phase is Phase.ONLINE:
             due.append(self._flow.due_ns())
             if self._answer_owed:
@@ -154,6 +156,9 @@ class Core:
 
     def _on_time(self) -> None:
         """Do what is due."""
+        if self._greet_ns is not None and self._now_ns >= self._greet_ns and self._move(Event.SUBSCRIBED):
+            self._greet_ns = self._deadline_ns = None
+            self._say(DockState.ONLINE)
         if self._deadline_ns is not None and self._now_ns >= self._deadline_ns:
             self._deadline_ns = None
             if self._move(Event.DUE):
@@ -175,15 +180,16 @@ class Core:
     def _connected(self, signal: Connected) -> None:
         if not self._move(Event.CONNECTED):
             return
+        self._greet_ns, self._heard = None, False
         self._flow.connected(signal)
         self._actions.append(Subscribe((self._topics.state, self._topics.replay), self._claims.filters()))
 
     def _subscribed(self, signal: Subscribed) -> None:
         for each in signal.refused:
             self._actions.append(Announce(f"the broker does not let this dock subscribe to {each}"))
-        if self._move(Event.SUBSCRIBED):
-            self._deadline_ns = None
-            self._say(DockState.ONLINE)
+        if self.phase is Phase.GREETING and self._greet_ns is None:
+            # What is retained may come before or after this answer. If it is a twin's, no birth overwrites it.
+            self._greet_ns = self._now_ns + (0 if self._heard else self._timing.grace_ns)
 
     def _lost(self, signal: Lost) -> None:
         stopping = self.phase is Phase.CLOSING
@@ -217,6 +223,9 @@ class Core:
 
     def _heard_state(self, payload: bytes) -> None:
         """Compare sessions: a smaller one is a ghost, a greater one a twin."""
+        self._heard = True
+        if self._greet_ns is not None:
+            self._greet_ns = self._now_ns
         try:
             heard = decode_payload(payload, StatePayload)
         except PayloadError:
@@ -230,9 +239,10 @@ class Core:
 
     def _heard_greater(self, heard: StatePayload) -> None:
         number = heard.session.number
+        leave = self._leave()
         if heard.state is DockState.STOPPED and self._move(Event.OUTLIVED):
             # It ended cleanly, and its broker session is ours now: this dock's disk was replaced.
-            self._actions += [Disconnect(), OpenSession(number)]
+            self._actions += [leave, OpenSession(number)]
             self._deadline_ns = self._now_ns
             return
         if self._move(Event.TWIN):
@@ -242,7 +252,11 @@ class Core:
                 f"{self._session.number}: this one publishes nothing any more; offload goes on. "
                 "Give one of them another id, or restart this one once the other has ended"
             )
-            self._actions += [Disconnect(), NoteSession(number), Announce(self.detail)]
+            self._actions += [leave, NoteSession(number), Announce(self.detail)]
+
+    def _leave(self) -> Action:
+        """Leave nothing behind that is not true: after a birth, the will has to follow."""
+        return Disconnect() if self.phase is Phase.GREETING else Abort()
 
     def _may_answer(self) -> bool:
         return self._answered_ns is None or self._now_ns >= self._answered_ns + self._timing.answer_ns
@@ -271,7 +285,7 @@ class Core:
         elif signal.refusal:
             self._actions.append(Announce(f"the broker does not take {self._topics.state}: {signal.refusal}"))
         elif self.phase is Phase.CLOSING:
-            if self._said_stopped and self._move(Event.SETTLED):
+            if self._said_stopped and signal.token.number == self._said and self._move(Event.SETTLED):
                 self._deadline_ns = None
                 self._actions.append(Disconnect())
         else:
@@ -285,14 +299,15 @@ class Core:
             self._actions.append(Subscribe(foreign=(changed,)) if signal.payload else Unsubscribe((changed,)))
 
     def _stop(self) -> None:
-        before = self.phase
-        if not self._move(Event.STOP):
-            return
-        self._deadline_ns = None
-        if self.phase is Phase.CLOSING:
-            self._deadline_ns = self._now_ns + self._timing.close_ns
-        elif before in (Phase.CONNECTING, Phase.GREETING):
-            self._actions.append(Abort())
+        """End; asked for again and again. What has begun to connect says `stopped` before it goes.
+
+        Dropping a connection that the broker has taken would leave `offline` behind.
+        """
+        if self._move(Event.STOP):
+            closing = self.phase is Phase.CLOSING
+            self._deadline_ns = self._now_ns + self._timing.close_ns if closing else None
+        elif self.phase in (Phase.CONNECTING, Phase.GREETING) and self._deadline_ns is not None:
+            self._deadline_ns = min(self._deadline_ns, self._now_ns + self._timing.close_ns)
 
     def _close_down(self) -> None:
         """Say `stopped` once everything else has arrived, or half of the time is over."""
@@ -306,4 +321,6 @@ class Core:
         payload = StatePayload(
             dock=self._topics.dock, state=state, session=self._session, utc=format_utc(self._utc_ns)
         )
-        self._actions.append(Publish(_STATE, self._topics.state, encode_payload(payload), retain=True))
+        self._said += 1
+        token = Token(TokenKind.STATE, self._topics.state, self._said)
+        self._actions.append(Publish(token, self._topics.state, encode_payload(payload), retain=True))

@@ -6,8 +6,12 @@ not acknowledged comes from the outbox again. Packet ids begin anew with a conne
 tokens here, and nowhere else known.
 """
 
+import contextlib
+import os
 import select
+import socket
 import ssl
+import time
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -38,6 +42,7 @@ __all__ = ["PahoLink"]
 _SERVER_BUSY = 0x89
 _PACKET_TOO_LARGE = 0x95
 _FILTERS_A_PACKET = 100
+_GOODBYE_S = 1.0
 _INCOMING_LIMIT_BYTES = PAYLOAD_LIMIT_BYTES + 1024
 _TRANSIENT = {0x88, _SERVER_BUSY, 0x97, 0x9C, 0x9D, 0x9F}
 """Reasons of a CONNACK after which trying again soon is right: unavailable, busy, quota, moved, rate."""
@@ -146,10 +151,13 @@ class PahoLink:
     def disconnect(self) -> None:
         """Say goodbye and close."""
         client, self._client = self._client, None
-        if client is not None:
+        sock = client.socket() if client is not None else None
+        if client is not None and sock is not None:
             client.on_disconnect = None
-            client.disconnect()
-            _close(client)
+            with socket.socket(fileno=os.dup(sock.fileno())) as wire:
+                client.disconnect()
+                _close(client)
+                _drain(wire)
         self._forget()
 
     def abort(self) -> None:
@@ -287,6 +295,20 @@ def _properties(packet: int) -> Properties:
 def _said(reason: ReasonCode, properties: Properties | None) -> str:
     text = getattr(properties, "ReasonString", "")
     return f"{reason} ({text[:100]})" if text else str(reason)
+
+
+def _drain(wire: socket.socket) -> None:
+    """Wait until the broker has closed too.
+
+    Closed with something unread, a socket is reset, and a broker that is reset does not read our goodbye: it
+    would publish the will.
+    """
+    end_s = time.monotonic() + _GOODBYE_S
+    wire.settimeout(_GOODBYE_S)
+    with contextlib.suppress(OSError):  # gone already, or it takes too long: then it is closed as it is
+        wire.shutdown(socket.SHUT_WR)
+        while wire.recv(65_536) and time.monotonic() < end_s:
+            pass
 
 
 def _close(client: Client) -> None:

@@ -60,12 +60,10 @@ TABLE: Final = {
     (Phase.WAITING, Event.STOP): Phase.STOPPED,
     (Phase.CONNECTING, Event.CONNECTED): Phase.GREETING,
     (Phase.CONNECTING, Event.LOST): Phase.WAITING,
-    (Phase.CONNECTING, Event.STOP): Phase.STOPPED,
     (Phase.GREETING, Event.SUBSCRIBED): Phase.ONLINE,
     (Phase.GREETING, Event.LOST): Phase.WAITING,
     (Phase.GREETING, Event.TWIN): Phase.YIELDED,
     (Phase.GREETING, Event.OUTLIVED): Phase.WAITING,
-    (Phase.GREETING, Event.STOP): Phase.STOPPED,
     (Phase.ONLINE, Event.LOST): Phase.WAITING,
     (Phase.ONLINE, Event.TWIN): Phase.YIELDED,
     (Phase.ONLINE, Event.OUTLIVED): Phase.WAITING,
@@ -82,6 +80,7 @@ class Timing(msgspec.Struct, frozen=True):
     """Nanoseconds and bounds; the defaults are for the field, tests are in more of a hurry."""
 
     connect_ns: int = 10 * _S
+    grace_ns: int = _S // 2
     retry_first_ns: int = _S
     retry_longest_ns: int = 60 * _S
     refused_first_ns: int = 15 * _S

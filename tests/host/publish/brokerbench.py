@@ -36,6 +36,7 @@ PATIENCE_S = 60.0
 _MS = 1_000_000
 QUICK = Timing(
     connect_ns=20_000 * _MS,
+    grace_ns=300 * _MS,
     retry_first_ns=20 * _MS,
     retry_longest_ns=200 * _MS,
     refused_first_ns=100 * _MS,

@@ -57,7 +57,7 @@ SERIES = "00000000000000aa"
 OURS = Session(5, "00000000000000bb")
 SMALLER = Session(4, "ffffffffffffffff")
 GREATER = Session(5, "00000000000000bc")
-TIMING = Timing(window=4)
+TIMING = Timing(window=4, grace_ns=0)
 
 
 class Bench:
@@ -213,12 +213,29 @@ def test_a_twin_is_left_the_field_and_people_are_told(how: DockState) -> None:
     bench = Bench()
     bench.online()
     actions = bench.put(state(GREATER, how))
-    assert kinds(actions) == ["Disconnect", "NoteSession", "Announce"]
+    assert kinds(actions) == ["Abort", "NoteSession", "Announce"]  # its birth is revoked by its will
     assert NoteSession(5) in actions
     assert bench.core.phase is Phase.YIELDED
     assert bench.event() == []
     assert bench.put(Tick(), after_ns=10**15) == []
     assert bench.put(Stop()) == []
+
+
+def test_a_twin_that_is_seen_in_time_is_not_overwritten() -> None:
+    bench = Bench(msgspec.structs.replace(TIMING, grace_ns=S))
+    bench.put(Start())
+    bench.put(Connected())
+    assert said(bench.put(Subscribed())) == []
+    assert "Disconnect" in kinds(bench.put(state(GREATER, DockState.ONLINE)))
+    assert bench.core.phase is Phase.YIELDED
+    for heard in (True, False):
+        alone = Bench(msgspec.structs.replace(TIMING, grace_ns=S))
+        alone.put(Start())
+        alone.put(Connected())
+        alone.put(Subscribed())
+        assert alone.core.next_due_ns() == S
+        birth = alone.put(state(SMALLER, DockState.OFFLINE)) if heard else alone.put(Tick(), after_ns=S)
+        assert said(birth) == [DockState.ONLINE]
 
 
 def test_a_greater_session_that_has_stopped_is_outlived() -> None:
