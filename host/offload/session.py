@@ -89,7 +89,7 @@ def run_session(
     ended = {each.clip for each in outcomes if each.ending in (Step.STORED, Step.GONE)}
     queue = queue_of(entries, station, docking)
     completeness = _complete(station, verdict, entries) if error is None else None
-    if error is None and not (tended.renewed or tended.configured):
+    if error is None and docking.upkeep.held_back:
         tended = _tend(camera, station, docking, device, verdict, clips_done=True)
     if error is None and (tended.renewed or tended.configured):
         device = camera.device()

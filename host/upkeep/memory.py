@@ -31,6 +31,11 @@ class UpkeepMemory:
         broken = self._begun[what]
         return broken == 0 or (clips_done and broken < _BREAKS_UNTIL_LEFT)
 
+    @property
+    def held_back(self) -> bool:
+        """Whether something broke a session and waits for the clips to be safe."""
+        return bool(self._begun)
+
     def begin(self, what: str) -> None:
         """Note that it is tried; without `done` the session broke in the middle."""
         self._begun[what] += 1
