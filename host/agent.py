@@ -141,9 +141,9 @@ class DockAgent:
         """
         try:
             self._control = ControlServer(socket_path(self._config), self._answer)
+            self._no_hotplug = self._monitor.start(self._plugged)
             self._works.start()
             self._desk.start()
-            self._no_hotplug = self._monitor.start(self._plugged)
             self._house.start()
             self._supervise()
         finally:
