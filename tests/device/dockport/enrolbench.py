@@ -63,16 +63,18 @@ class EnrolBench:
         )
         self._threads: list[tuple[ByteStream, threading.Thread]] = []
 
-    def stream(self) -> ByteStream:
-        """Return the dock's end of a line whose other end is served."""
-        near, far = stream_pair()
-        server = LinkServer(
+    def server(self) -> LinkServer:
+        return LinkServer(
             EnrolService(self.desk, self.vault),
             lambda: self.trust,
             on_end=self._ended,
             on_fault=lambda route, error: self.faults.append((route, error)),
         )
-        thread = threading.Thread(target=server.serve, args=(far,), daemon=True)
+
+    def stream(self) -> ByteStream:
+        """Return the dock's end of a line whose other end is served."""
+        near, far = stream_pair()
+        thread = threading.Thread(target=self.server().serve, args=(far,), daemon=True)
         thread.start()
         self._threads.append((near, thread))
         return near

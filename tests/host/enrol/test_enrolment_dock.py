@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from device.dockport.enrolwindow import Stage
 from device.identity import has_identity, read_facts
 from docklink.errors import StreamClosedError, StreamError
+from docklink.server import TcpPort
 from docklink.streams import ByteStream
 from docklink.tls import CameraTrust, DockTrust
 from evidence.roles import Role
 from evidence.signer import load_signer
+from host.bays import Way, way_of
 from host.config import BaySection
 from host.enrol import (
     TRANSITIONS,
@@ -77,7 +80,7 @@ class Table:
         self.now_s = 0.0
         self.trust: Callable[[], DockTrust] | None = None
 
-    def enroll(self, **changes: object) -> Enroller:
+    def enroll(self, way: Way | None = None, **changes: object) -> Enroller:
         agency = AgencyDesk(self.bench.agency)
         wanted = Wanted(
             device=DEVICE,
@@ -87,7 +90,7 @@ class Table:
             policy=Policy(None, agency.recipients()),
         )
         return Enroller(
-            self.way,
+            way or self.way,
             msgspec.structs.replace(wanted, **changes),
             agency,
             self.register,
@@ -198,7 +201,7 @@ def test_the_button_is_let_go_while_people_compare(table: Table) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"serial": OTHER}, {"usb": OTHER}], ids=["camera", "usb"])
-def test_another_board_is_not_taken(table: Table, wrong: dict[str, str]) -> None:
+def test_another_board_is_not_taken(table: Table, wrong: dict[str, Any]) -> None:
     table.bench.desk.button(held=True)
     with pytest.raises(EnrolError, match="another camera is in bay 1"):
         table.enroll(**wrong).run()
@@ -317,6 +320,20 @@ def _record(event: RecordEvent, serial: str = SERIAL) -> EnrolmentRecord:
         camera_fingerprint="0" * 64,
         agency_fingerprint="1" * 64,
     )
+
+
+def test_a_tcp_bay_does_as_well(table: Table) -> None:
+    port = TcpPort("127.0.0.1", 0)
+    thread = threading.Thread(target=port.run, args=(table.bench.server(),), daemon=True)
+    thread.start()
+    table.bench.desk.button(held=True)
+    try:
+        way = way_of(BaySection(name="1", tcp=f"127.0.0.1:{port.port}"), 5.0)
+        table.enroll(way=way).run()
+    finally:
+        port.close()
+        thread.join(20)
+    assert has_identity(table.bench.keys)
 
 
 R = RecordEvent
