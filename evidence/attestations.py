@@ -12,7 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from evidence.cms import CMS_LIMIT_BYTES, CmsSigner, verify_cms
-from evidence.documents import Disposal, Head, Manifest, Receipt, decode
+from evidence.documents import Disposal, Head, Manifest, Receipt, Verdict, decode
 from evidence.errors import EvidenceError
 from evidence.journal import JournalReader
 from evidence.paths import VerifiedIdentity, verify_path
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 DocumentT = TypeVar("DocumentT", bound=msgspec.Struct)
+_MEASURED = frozenset({"clip.mp4.age", "journal.jsonl"})
 _DOCUMENT_LIMIT_BYTES = 16 * 1024 * 1024
 
 
@@ -92,6 +93,10 @@ def read_receipt(
 ) -> tuple[Receipt, Signed]:
     """Read a receipt and hold it against a manifest and the bytes of `manifest.json` and `manifest.p7s`.
 
+    With the verdict `quarantined` journal and ciphertext may have other figures than the manifest names: those
+    of the bytes that were stored. The camera has held them against its own before it took the receipt. Manifest
+    and signature are the sealed ones in any case.
+
     Raises:
         EvidenceError: it is not good, or of another clip or other files.
         OSError: a file cannot be read.
@@ -107,8 +112,9 @@ def read_receipt(
     }
     if manifest.ciphertext is not None:
         expected["clip.mp4.age"] = (manifest.ciphertext.bytes, manifest.ciphertext.sha256)
-    if figures != expected and not receipt.unreadable:
-        names = sorted(name for name in expected | figures if expected.get(name) != figures.get(name))
+    apart = _MEASURED if receipt.verdict is Verdict.QUARANTINED else frozenset()
+    names = sorted(name for name in expected | figures if expected.get(name) != figures.get(name))
+    if set(figures) != set(expected) or not apart.issuperset(names):
         raise AttestationError("the receipt is for other files", found=", ".join(names))
     return receipt, signed
 

@@ -21,7 +21,7 @@ from host.offload.clockwork import CameraClock, exchange_clock
 from host.offload.machine import Step
 from host.offload.queue import list_clips, queue_of
 from host.offload.station import Docking, Station
-from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreGoneError, clip_key
+from host.store import HeadOutcome, HeadVerdict, SignedBytes, StoreError, StoreGoneError, clip_key
 from host.upkeep import Tended, tend
 
 __all__ = ["SessionReport", "Settings", "run_session"]
@@ -82,6 +82,7 @@ def run_session(
     verdict = _take_head(camera, station, docking)
     _take_log(camera, station, docking.device)
     _take_tombstones(camera, station, docking.device)
+    _drop_ended_fetches(station, docking.device)
     told = _tell_wearer(camera, station, docking, settings.wearer)
     tended = _tend(camera, station, docking, device, verdict, clips_done=False)
     entries = list_clips(camera.clips())
@@ -318,6 +319,19 @@ def _refuse_revoked(station: Station, entry: TombstoneEntry, receipt: Receipt) -
             expected=f"before {format_utc(camera.revoked_utc_ns)}",
             found=receipt.utc,
         )
+
+
+def _drop_ended_fetches(station: Station, device: str) -> None:
+    """Delete what was fetched of clips that their camera has released since, on another store's receipt."""
+    for key in station.store.partials():
+        if key.device != device or not station.accounts.has_tombstone(device, key.clip):
+            continue
+        try:
+            station.store.open_partial(key, 0).discard()
+        except StoreGoneError:
+            raise
+        except StoreError as error:
+            station.announce("fault", key, f"an ended fetch cannot be deleted: {error}")
 
 
 def _note_acceptance(station: Station, device: str, entry: TombstoneEntry) -> None:
