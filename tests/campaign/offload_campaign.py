@@ -86,12 +86,19 @@ CAMERA_DEATHS = _deaths((*CAMERA_RECEIPT_STEPS, *RELEASE_STEPS))
 
 
 def run_cuts(
-    directory: Path, agency: Agency, *, serial: bool, cuts: int, size_bytes: int, interval_bytes: int
+    directory: Path,
+    agency: Agency,
+    *,
+    serial: bool,
+    cuts: int,
+    size_bytes: int,
+    interval_bytes: int,
+    part: int = 0,
 ) -> list[Cut]:
-    """Deliver a clip undisturbed, then one for each cut, which strikes at a seeded random byte."""
+    """Deliver a clip undisturbed, then one for each cut, which strikes at a random byte, seeded by `part`."""
     directory.mkdir()
     way = "serial" if serial else "TCP"
-    rng = random.Random(f"{SEED} {way}")
+    rng = random.Random(f"{SEED} {way} {part}")
     keys = agency.directory / "camera"
     clips = make_clips(
         directory / "vault", keys, count=cuts + 1, size_bytes=size_bytes, interval_bytes=interval_bytes

@@ -85,6 +85,7 @@ class Rig:
         self.told = directory / "agent.told"
         self._patience_s = patience_s
         self._lost_bytes = 0
+        self._dying = 0
         self._port_file = directory / "camera.port"
         self._lock = threading.Lock()
         self._power_cut = threading.Event()
@@ -139,11 +140,11 @@ class Rig:
             if not self.agent.is_alive():
                 self._power_comes_back(clip)
                 self.check_kept(clip)
-                died += 1
+                died, self._dying = died + 1, 0
                 self.start_agent(agent_deaths.pop(0) if agent_deaths else None)
             if not self.camera.is_alive():
                 self.check_kept(clip)
-                died += 1
+                died, self._dying = died + 1, 0
                 self.start_camera(camera_deaths.pop(0) if camera_deaths else None)
         self.check_kept(clip)
         self.check_delivered(clip)
@@ -224,10 +225,12 @@ class Rig:
     def _strike(self, fault: Fault) -> None:
         with self._lock:
             if fault.kind is Kind.CAMERA_KILLED and self.camera is not None:
+                self._dying += 1
                 _end(self.camera)
             elif fault.kind in (Kind.AGENT_KILLED, Kind.POWER_CUT) and self.agent is not None:
                 if fault.kind is Kind.POWER_CUT:
                     self._power_cut.set()
+                self._dying += 1
                 _end(self.agent)
 
     def _power_comes_back(self, clip: MadeClip) -> None:
@@ -252,7 +255,9 @@ class Rig:
         return [each for each in read_told(self.told) if each.clip == clip.name]
 
     def _alive(self) -> bool:
-        return all(process is not None and process.is_alive() for process in (self.camera, self.agent))
+        return not self._dying and all(
+            each is not None and each.is_alive() for each in (self.camera, self.agent)
+        )
 
     @staticmethod
     def _kill(process: BaseProcess | None) -> None:
