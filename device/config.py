@@ -1,7 +1,6 @@
 """The camera's TOML: hardware, paths, and the policy that holds until a dock pushes a signed one."""
 
 import re
-import tomllib
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from device.capture.source import CaptureError, SourceKind, SourceOptions, Sourc
 from device.controls.config import ControlsConfig
 from device.errors import DeviceError
 from device.health.config import HealthConfig
+from evidence.toml import convert_toml, place_of, read_toml
 
 __all__ = [
     "CameraSection",
@@ -156,15 +156,7 @@ def load_config(path: Path) -> DeviceConfig:
         ConfigError: it cannot be read, is not TOML, has an unknown or wrong key, or combines what can't be
         combined.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}", found=error.strerror or "", remedy="name a readable file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not text", expected="UTF-8", found=f"byte {error.start}") from error
-    return parse_config(text, str(path))
+    return parse_config(read_toml(path, ConfigError), str(path))
 
 
 def parse_config(text: str, name: str) -> DeviceConfig:
@@ -174,36 +166,33 @@ def parse_config(text: str, name: str) -> DeviceConfig:
         ConfigError: as `load_config`.
     """
     try:
-        config = msgspec.convert(tomllib.loads(text), DeviceConfig)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not TOML", found=str(error)) from error
-    except RecursionError as error:
-        raise ConfigError(f"{name}: not TOML that can be read", found="values nested too deeply") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}{_place(text, str(error))}", found=_plain(str(error))) from error
-    except DeviceError as error:
+        config = convert_toml(text, DeviceConfig, name, ConfigError)
+    except ConfigError:
+        raise
+    except DeviceError as error:  # of a table that contradicts itself
         raise ConfigError(f"{name}: {error}") from error
-    except ValueError as error:  # of Python itself, about an integer of thousands of digits
-        raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
-    _check(config, name)
+    _check(config, text, name)
     return config
 
 
-def _check(config: DeviceConfig, name: str) -> None:
+def _check(config: DeviceConfig, text: str, name: str) -> None:
     try:
         spec = config.source
     except CaptureError as error:
-        raise ConfigError(f"{name}: camera.source: {error}") from error
+        place = place_of(text, name, "camera", "source")
+        raise ConfigError(f"{place}: {error.what}", expected=error.expected, found=error.found) from error
     microphone = config.sound.microphone
     if not _MICROPHONE.fullmatch(microphone):
         raise ConfigError(
-            f"{name}: sound.microphone",
+            place_of(text, name, "sound", "microphone"),
             expected="alsa:DEVICE, synthetic, replay or none",
             found=repr(microphone),
         )
     if microphone == "replay" and spec.kind is not SourceKind.REPLAY:
         raise ConfigError(
-            f"{name}: sound.microphone is replay", expected="camera.source = replay:FILE", found=str(spec)
+            f"{place_of(text, name, 'sound', 'microphone')}: sound.microphone is replay",
+            expected="camera.source = replay:FILE",
+            found=str(spec),
         )
     if not config.device.id and not config.dockport.enabled:
         raise ConfigError(
@@ -214,38 +203,8 @@ def _check(config: DeviceConfig, name: str) -> None:
     given = [each for each in (policy.recipients, policy.recipients_file) if each]
     if len(given) != 1 and (given or not config.dockport.enabled):  # an enrolment brings recipients
         raise ConfigError(
-            f"{name}: policy",
+            place_of(text, name, "policy"),
             expected="either recipients or recipients_file",
             found="both" if policy.recipients else "neither",
             remedy="name who can open the clips; without one nothing may be recorded",
         )
-
-
-def _plain(message: str) -> str:
-    """Say a validation error in words that do not presume msgspec."""
-    sentence, _, where = message.partition(" - at ")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
-    sentence = sentence.replace("Object contains", "there is an").replace("Object missing", "missing")
-    return f"{sentence} in {key}" if key else sentence
-
-
-def _place(text: str, message: str) -> str:
-    """Find the line of the key that a validation error names: `, line N`, or nothing."""
-    where = message.partition(" - at ")[2].strip("`").removeprefix("$.")
-    unknown = re.search(r"unknown field `([^`]+)`", message)
-    parts = [part for part in where.split(".") if part and not part.startswith("$")]
-    if unknown:
-        parts.append(unknown[1])
-    if not parts:
-        return ""
-    *tables, key = (re.sub(r"\[.*", "", part) for part in parts)
-    current: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-        if header:
-            current = [part.strip() for part in header[1].split(".")]
-            if current == [*tables, key]:
-                return f", line {number}"
-        elif current == tables and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
-            return f", line {number}"
-    return ""

@@ -1,7 +1,6 @@
 """The dock's configuration: a TOML file, checked strictly, with the line of what is wrong (docs/dock.md)."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from msgspec import Meta
 
 from docklink.limits import Timeouts
 from evidence.errors import EvidenceError
+from evidence.toml import convert_toml, place_of, read_toml
 from host.mqttsection import MqttSection
 
 __all__ = [
@@ -191,15 +191,7 @@ def load_config(path: Path) -> DockConfig:
     Raises:
         ConfigError: it cannot be read, is not TOML, has an unknown or wrong key, or a bay without a way to it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}", found=error.strerror or "", remedy="name a readable file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not text", expected="UTF-8", found=f"byte {error.start}") from error
-    return parse_config(text, str(path)).resolved(path.resolve().parent)
+    return parse_config(read_toml(path, ConfigError), str(path)).resolved(path.resolve().parent)
 
 
 def parse_config(text: str, name: str) -> DockConfig:
@@ -208,59 +200,48 @@ def parse_config(text: str, name: str) -> DockConfig:
     Raises:
         ConfigError: as `load_config`.
     """
-    try:
-        config = msgspec.convert(tomllib.loads(text), DockConfig)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not TOML", found=str(error)) from error
-    except RecursionError as error:
-        raise ConfigError(f"{name}: not TOML that can be read", found="values nested too deeply") from error
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: wrong or missing key", found=str(error)) from error
-    except ValueError as error:  # of Python itself, about an integer of thousands of digits
-        raise ConfigError(f"{name}: not TOML that can be read", found=str(error)) from error
-    _check_bays(config, name)
-    _check_badges(config, name)
+    config = convert_toml(text, DockConfig, name, ConfigError)
+    _check_bays(config, text, name)
+    _check_badges(config, text, name)
     problem = None if config.mqtt is None else config.mqtt.problem()
     if problem is not None:
         key, expected, found = problem
-        raise ConfigError(f"{name}: mqtt.{key}", expected=expected, found=found)
+        raise ConfigError(place_of(text, name, "mqtt", *key.split(".")), expected=expected, found=found)
     return config
 
 
-def _check_bays(config: DockConfig, name: str) -> None:
+def _check_bays(config: DockConfig, text: str, name: str) -> None:
     seen: set[str] = set()
-    for bay in config.bay:
+    for number, bay in enumerate(config.bay):
+        place = f"{place_of(text, name, 'bay', number)} {bay.name}"
         ways = [each for each in (bay.tcp, bay.serial, bay.usb) if each is not None]
         if len(ways) != 1:
-            raise ConfigError(
-                f"{name}: bay {bay.name}", expected="one of tcp, serial and usb", found=f"{len(ways)} of them"
-            )
+            raise ConfigError(place, expected="one of tcp, serial and usb", found=f"{len(ways)} of them")
         if bay.tcp is not None and (bay.address is None or not 0 < bay.address[1] <= _HIGHEST_PORT):
-            raise ConfigError(f"{name}: bay {bay.name}: tcp", expected="HOST:PORT", found=ascii(bay.tcp[:80]))
+            raise ConfigError(f"{place}: tcp", expected="HOST:PORT", found=ascii(bay.tcp[:80]))
         for key in {bay.name, f"way {ways[0]}"}:
             if key in seen:
-                raise ConfigError(
-                    f"{name}: bay {bay.name}", expected="a name and a way of its own", found=f"{key!a} twice"
-                )
+                raise ConfigError(place, expected="a name and a way of its own", found=f"{key!a} twice")
             seen.add(key)
 
 
-def _check_badges(config: DockConfig, name: str) -> None:
+def _check_badges(config: DockConfig, text: str, name: str) -> None:
     seen: set[str] = set()
-    for badge in config.badge:
+    for number, badge in enumerate(config.badge):
+        place = f"{place_of(text, name, 'badge', number)} {badge.name}"
         devices = [each for each in (badge.keyboard, badge.serial) if each is not None]
         if len(devices) != 1:
             raise ConfigError(
-                f"{name}: badge {badge.name}",
+                place,
                 expected="one of keyboard and serial",
                 found=f"{len(devices)} of them",
             )
         if badge.bay is not None and badge.bay not in {bay.name for bay in config.bay}:
-            raise ConfigError(f"{name}: badge {badge.name}", expected="the name of a bay", found=badge.bay)
+            raise ConfigError(place, expected="the name of a bay", found=badge.bay)
         for key in {badge.name, f"device {devices[0]}"}:
             if key in seen:
                 raise ConfigError(
-                    f"{name}: badge {badge.name}",
+                    place,
                     expected="a name and a device of its own",
                     found=f"{key!a} twice",
                 )
