@@ -88,15 +88,12 @@ class FdStream:
             rest = memoryview(data)
             deadline = time.monotonic() + timeout_s
             while rest:
-                try:
-                    written = os.write(self._fd, rest)
-                except BlockingIOError:
+                written = self._write_some(rest)
+                if written:
+                    rest = rest[written:]
+                    deadline = time.monotonic() + timeout_s
+                if rest:  # the device took less than all: it is full, and would only say so
                     self._wait(select.POLLOUT, deadline, "write")
-                    continue
-                except OSError as error:
-                    raise self._failed("write", error) from error
-                rest = rest[written:]
-                deadline = time.monotonic() + timeout_s
         finally:
             self._leave()
 
@@ -131,6 +128,14 @@ class FdStream:
             raise
         except OSError as error:
             raise self._failed("read", error) from error
+
+    def _write_some(self, data: memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._failed("write", error) from error
 
     def _wait(self, events: int, deadline: float, what: str) -> None:
         ready = self._pollers[events].poll(max(0.0, deadline - time.monotonic()) * 1000)
