@@ -161,8 +161,7 @@ class ClipOffload:
             return Event.GOOD
         if figures.bytes > _JOURNAL_LIMIT_BYTES:
             raise VerificationError("the journal is too long", expected=f"at most {_JOURNAL_LIMIT_BYTES} bytes")
-        data = self._camera.read_file(self._key.clip, JOURNAL, limit_bytes=figures.bytes, sha256=figures.sha256)
-        self._opened().put(JOURNAL, data)
+        self._opened().put(JOURNAL, self._read_journal(figures.bytes, figures.sha256))
         return Event.GOOD
 
     def _fetch_ciphertext(self) -> Event:
@@ -265,6 +264,20 @@ class ClipOffload:
                         turn.tick()
                         self._watch.progress(self._key.clip, writer.size_bytes, size_bytes)
             writer.sync()
+
+    def _read_journal(self, size_bytes: int, sha256: str) -> bytes:
+        """Read on where the last session of this docking broke off: a long one may need several."""
+        data = self._docking.begun_journal(self._key)
+        while len(data) < size_bytes:
+            part = self._camera.request_part(self._key.clip, JOURNAL, sha256=sha256, start=len(data))
+            if part.total_bytes != size_bytes:
+                raise ProtocolError("the camera has another journal than it signed for")
+            for chunk in part:
+                data += chunk
+        self._docking.end_journal()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ProtocolError("the journal has another digest than the camera says", expected=sha256)
+        return bytes(data)
 
     def _fetch_unjudged(self, name: str, limit_bytes: int) -> int:
         """Fetch a file whatever it is; returns its size. The session is over if it is larger than announced."""

@@ -37,6 +37,17 @@ class Docking:
         self.breaks: Counter[str] = Counter()
         self.upkeep = UpkeepMemory()
         self._mistrusted: set[ClipKey] = set()
+        self._journal: tuple[ClipKey, bytearray] | None = None
+
+    def begun_journal(self, key: ClipKey) -> bytearray:
+        """Return what was fetched of a clip's journal in this docking, to go on with; of one clip at a time."""
+        if self._journal is None or self._journal[0] != key:
+            self._journal = (key, bytearray())
+        return self._journal[1]
+
+    def end_journal(self) -> None:
+        """Forget what was fetched: it is whole, or was wrong."""
+        self._journal = None
 
     def broke(self, clip: str, *, progressed: bool) -> None:
         """Note that a session broke in the middle of a clip: others come first then."""

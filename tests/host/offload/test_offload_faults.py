@@ -164,6 +164,30 @@ def test_over_a_pseudo_terminal_with_a_line_that_loses_bytes(bench: "OffloadBenc
     check_stored(bench, camera, clip)
 
 
+def test_a_long_journal_is_gone_on_with_where_the_line_broke(bench: "OffloadBench") -> None:
+    from docklink.client import open_session
+    from docklink.streams import connect_tcp
+    from tests.host.offload.fakecamera import QUICK
+
+    clip = bench.clips.make(1, points=400)
+    size = len(clip.files["journal.jsonl"])
+    assert size > 150_000
+    camera = FakeCamera(bench.pki, [clip])
+    _, port = bench.serve(camera)
+    manifest = len(clip.files["manifest.json"]) + len(clip.files["manifest.p7s"])
+    for part in (1, 2):
+        stream = FaultyStream(connect_tcp("127.0.0.1", port, 5), [Cut(manifest + 16_000 + part * size // 4)])
+        with open_session(stream, bench.trust, timeouts=QUICK) as client:
+            report = run_session(client, bench.station, bench.docking, Settings(), Watch())
+        assert report.outcomes[0].ending is Step.INTERRUPTED
+    begun = len(bench.docking.begun_journal(clip.key))
+    assert begun > size * 5 // 8, "the second session went on from the first"
+    camera.served_bytes.clear()
+    assert bench.session(port).outcomes[0].ending is Step.STORED
+    assert camera.served_bytes[clip.key.clip, "journal.jsonl"] == size - begun
+    check_stored(bench, camera, clip)
+
+
 @pytest.mark.parametrize("how", ["announced small", "announced large", "shorter file", "longer file"])
 def test_a_camera_that_lies_about_sizes(bench: "OffloadBench", how: str) -> None:
     liar, honest = bench.clips.make(1, chunks=4), bench.clips.make(2)
