@@ -12,7 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from docklink.client import DockClient
-from docklink.errors import ProtocolError
+from docklink.errors import LinkError, ProtocolError
 from docklink.httpclient import AnswerError
 from docklink.messages import SignedDocument
 from evidence.cms import CMS_LIMIT_BYTES
@@ -20,6 +20,7 @@ from evidence.documents import Manifest, Receipt, decode
 from evidence.errors import EvidenceError, ExplainedError
 from evidence.lines import TamperedError
 from host.offload.machine import ENDINGS, Event, Step, failure_of, next_step
+from host.offload.salvage import Salvage
 from host.offload.station import Docking, Station
 from host.store import (
     CameraMoment,
@@ -30,6 +31,7 @@ from host.store import (
     VerificationError,
     camera_manifest,
 )
+from host.store.protocol import PartialWriter
 from host.store.values import CIPHERTEXT, JOURNAL, MANIFEST, SIGNATURE, TAIL
 
 __all__ = ["ClipOffload", "Outcome", "Watch"]
@@ -50,13 +52,17 @@ class Watch(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How it ended; `fetched_bytes` of large files came over the link this time, from `resumed_at` on."""
+    """How it ended; `fetched_bytes` of large files came over the link this time, from `resumed_at` on.
+
+    `reached_bytes` is how far the last of them has come.
+    """
 
     clip: str
     ending: Step
     error: ExplainedError | None = None
     fetched_bytes: int = 0
     resumed_at: int = 0
+    reached_bytes: int = 0
 
 
 class ClipOffload:
@@ -89,6 +95,7 @@ class ClipOffload:
         self._reasons: list[str] = []
         self._fetched = 0
         self._resumed_at = 0
+        self._reached = 0
         self._actions: Final = {
             Step.LOOK: self._look,
             Step.MANIFEST: self._fetch_manifest,
@@ -118,7 +125,7 @@ class ClipOffload:
         finally:
             if self._partial:
                 self._partial.close()
-        return Outcome(self._key.clip, step, error, self._fetched, self._resumed_at)
+        return Outcome(self._key.clip, step, error, self._fetched, self._resumed_at, self._reached)
 
     def _look(self) -> Event:
         """See what the store has of it: the clip, a released or an unreleased one in quarantine, or nothing."""
@@ -191,6 +198,7 @@ class ClipOffload:
         if self._partial is None:
             self._open(self._announced_bytes)
         left = self._announced_bytes
+        self._docking.mistrust(self._key)
         for name in (JOURNAL, CIPHERTEXT, TAIL):
             try:
                 left -= self._fetch_unjudged(name, left)
@@ -222,7 +230,9 @@ class ClipOffload:
         return Event.GOOD
 
     def _set_apart(self) -> Event:
-        apart = self._station.intake.set_apart(self._opened(), tuple(self._reasons) or ("?",), self._moment())
+        unreadable = self._docking.salvage(self._key).unreadable
+        reasons = (*self._reasons, *(f"{each.bytes} bytes unreadable at {each.start}" for each in unreadable))
+        apart = self._station.intake.set_apart(self._opened(), reasons or ("?",), self._moment(), unreadable)
         self._station.note_quarantine(apart)
         self._station.announce("clip_quarantined", self._key, self._reasons[0] if self._reasons else "")
         return Event.GOOD
@@ -261,6 +271,7 @@ class ClipOffload:
                     for chunk in part:
                         writer.append(memoryview(chunk))
                         self._fetched += len(chunk)
+                        self._reached = writer.size_bytes
                         turn.tick()
                         self._watch.progress(self._key.clip, writer.size_bytes, size_bytes)
             writer.sync()
@@ -287,22 +298,37 @@ class ClipOffload:
             )
             self._opened().put(name, data)
             return len(data)
-        writer = self._opened().writer(name, 0)
+        salvage = self._docking.salvage(self._key) if name == CIPHERTEXT else Salvage()
+        start = min(salvage.done_bytes, self._opened().files.size_bytes(name) or 0)
+        writer = self._opened().writer(name, start)
         with closing(writer):
-            total = None
-            while total is None or writer.size_bytes < total:
-                stop = writer.size_bytes + self._station.part_bytes
-                part = self._camera.request_part(
-                    self._key.clip, name, sha256=None, start=writer.size_bytes, stop=stop
-                )
-                total = part.total_bytes
-                if total > limit_bytes:
-                    raise ProtocolError(f"{name} is larger than announced", expected=f"{limit_bytes} bytes")
-                for chunk in part:
-                    writer.append(memoryview(chunk))
-                    self._fetched += len(chunk)
-            writer.sync()
+            try:
+                self._salvage_on(name, writer, salvage, limit_bytes)
+                writer.sync()
+            except AnswerError:
+                raise  # it has no such file, or is busy: nothing about the card
+            except LinkError:
+                salvage.broke(writer.size_bytes)
+                raise
+            finally:
+                salvage.done_bytes = self._reached = writer.size_bytes
             return writer.size_bytes
+
+    def _salvage_on(self, name: str, writer: PartialWriter, salvage: Salvage, limit_bytes: int) -> None:
+        """Fetch to the end, past what the card does not give."""
+        while salvage.total_bytes is None or writer.size_bytes < salvage.total_bytes:
+            at = writer.size_bytes
+            if skipped := salvage.skip(at):
+                writer.append(bytes(skipped))
+                continue
+            stop = at + self._station.part_bytes
+            part = self._camera.request_part(self._key.clip, name, sha256=None, start=at, stop=stop)
+            salvage.total_bytes = part.total_bytes
+            if part.total_bytes > limit_bytes:
+                raise ProtocolError(f"{name} is larger than announced", expected=f"{limit_bytes} bytes")
+            for chunk in part:
+                writer.append(memoryview(chunk))
+                self._fetched += len(chunk)
 
     def _holds(self, name: str, size_bytes: int, sha256: str) -> bool:
         """Say whether storage has just this file from before."""

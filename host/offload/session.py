@@ -145,7 +145,7 @@ def _offload(
         outcome = offload.run()
         outcomes.append(outcome)
         if outcome.ending is Step.INTERRUPTED:
-            docking.broke(entry.clip, progressed=outcome.fetched_bytes > 0)
+            docking.broke(entry.clip, reached_bytes=outcome.reached_bytes)
             station.board.tell("clip_interrupted", key.device, key.clip, str(outcome.error))
             return outcomes, outcome.error
         if outcome.ending is Step.STOPPED:

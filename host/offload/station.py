@@ -18,6 +18,7 @@ from host.custody import CustodyLog
 from host.offload.accounts import Accounts
 from host.offload.devicelog import DeviceLogs
 from host.offload.notices import Notice, NoticeBoard
+from host.offload.salvage import Salvage
 from host.offload.slots import Turns
 from host.store import ClipKey, EvidenceStore, Intake, Quarantined, StoredClip, Trust
 from host.upkeep import Upkeep, UpkeepMemory
@@ -38,6 +39,12 @@ class Docking:
         self.upkeep = UpkeepMemory()
         self._mistrusted: set[ClipKey] = set()
         self._journal: tuple[ClipKey, bytearray] | None = None
+        self._reached: Counter[str] = Counter()
+        self._salvages: dict[ClipKey, Salvage] = {}
+
+    def salvage(self, key: ClipKey) -> Salvage:
+        """Return how far the ciphertext of a clip was fetched as it is."""
+        return self._salvages.setdefault(key, Salvage())
 
     def begun_journal(self, key: ClipKey) -> bytearray:
         """Return what was fetched of a clip's journal in this docking, to go on with; of one clip at a time."""
@@ -49,9 +56,13 @@ class Docking:
         """Forget what was fetched: it is whole, or was wrong."""
         self._journal = None
 
-    def broke(self, clip: str, *, progressed: bool) -> None:
-        """Note that a session broke in the middle of a clip: others come first then."""
-        if progressed:
+    def broke(self, clip: str, *, reached_bytes: int) -> None:
+        """Note that a session broke in the middle of a clip: others come first then.
+
+        It is progress to have come further than ever; to the same byte again, from a sync point, is none.
+        """
+        if reached_bytes > self._reached[clip]:
+            self._reached[clip] = reached_bytes
             self.breaks[clip] = min(self.breaks[clip], 1)
         else:
             self.breaks[clip] += 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from evidence.documents import CustodyHead
+from evidence.documents import CustodyHead, UnreadableRange
 from evidence.signer import Signer
 from host.custody.log import CustodyLog
 from host.store.protocol import EvidenceStore, Partial
@@ -88,13 +88,19 @@ class Intake:
             self._log_conflicts(done, done.held.stored.key, moment)
         return self._sign(done.held, moment, new=done.new, conflicts=done.conflicts)
 
-    def set_apart(self, partial: Partial, reasons: tuple[str, ...], moment: CameraMoment) -> Quarantined:
-        """Put a clip that did not verify into quarantine, and log it.
+    def set_apart(
+        self,
+        partial: Partial,
+        reasons: tuple[str, ...],
+        moment: CameraMoment,
+        unreadable: tuple[UnreadableRange, ...] = (),
+    ) -> Quarantined:
+        """Put a clip that did not verify into quarantine, with what its camera could not read, and log it.
 
         Raises:
             StorageError: storage refuses.
         """
-        apart = self._store.quarantine(partial, reasons, moment.utc_ns)
+        apart = self._store.quarantine(partial, reasons, moment.utc_ns, unreadable)
         self._log_quarantine(apart, moment, reasons[0] if reasons else "")
         return apart
 

@@ -87,16 +87,16 @@ class FilePartialWriter:
         view = memoryview(data)
         while view:
             try:
-                count = os.pwrite(self._fd, view, self._size)
+                count = os.pwrite(self._fd, view[: SYNC_EVERY_BYTES - self._unsynced], self._size)
             except OSError as error:
                 raise StorageError(f"cannot write {self._path.name}", error) from error
             self._size += count
             self._unsynced += count
             view = view[count:]
+            if self._unsynced >= SYNC_EVERY_BYTES:
+                self._await_sync()
+                self._begin_sync()
         self._noted(self._size)
-        if self._unsynced >= SYNC_EVERY_BYTES:
-            self._await_sync()
-            self._begin_sync()
 
     def sync(self) -> None:
         """Return once everything is on storage."""

@@ -1,6 +1,8 @@
 """What becomes of a quarantined clip that an operator released; of a fetch whose clip went elsewhere."""
 
 import contextlib
+import errno
+import io
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -8,6 +10,8 @@ import pytest
 
 from docklink.errors import LinkError
 from docklink.messages import SignedDocument
+from docklink.peers import Peer
+from docklink.service import FileAnswer
 from evidence.cms import sign_cms
 from evidence.documents import Receipt, Verdict, decode, encode
 from host.store import CameraMoment
@@ -73,6 +77,57 @@ def test_other_digests_count_in_quarantine_alone_and_never_of_the_manifest(
     bench.session(port)
     assert any("other files" in each for each in alarms(bench))
     assert list(bench.store.tombstones()) == []
+
+
+class BadCard(io.BytesIO):
+    """A file with pages that the card does not give."""
+
+    bad: tuple[tuple[int, int], ...] = ()
+
+    def readinto(self, buffer: object, /) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]  # whatever is writable
+        place = self.tell()
+        ahead = [start for start, end in self.bad if place < end]
+        if ahead and place >= ahead[0]:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().readinto(view[: ahead[0] - place] if ahead else view)
+
+
+class BadCamera(FakeCamera):
+    """A camera whose card has gone bad in two places of the ciphertext."""
+
+    bad = ((40_960, 45_056), (102_400, 110_592))
+
+    def file(self, peer: Peer, clip: str, name: str) -> FileAnswer:
+        answer = super().file(peer, clip, name)
+        if name != "clip.mp4.age":
+            return answer
+        file = BadCard(self.files[clip, name])
+        file.bad = self.bad
+        return msgspec.structs.replace(answer, open=lambda: file)
+
+
+def test_what_a_bad_card_does_not_give_is_skipped_and_listed(bench: "OffloadBench") -> None:
+    clip, other = bench.clips.make(1, points=3), bench.clips.make(2)
+    camera = BadCamera(bench.pki, [clip, other])
+    camera.bad = BadCamera.bad
+    _, port = bench.serve(camera)
+    for _ in range(20):
+        with contextlib.suppress(LinkError):
+            bench.session(port)
+        if bench.store.quarantined():
+            break
+    (apart, *_) = bench.store.quarantined()
+    ranges = [(each.name, each.start, each.start + each.bytes) for each in apart.note.unreadable]
+    assert ranges == [("clip.mp4.age", *each) for each in BadCamera.bad]
+    stored = next(bench.root.glob("quarantine/*/*-000001/clip.mp4.age")).read_bytes()
+    whole = bytearray(clip.files["clip.mp4.age"])
+    for start, end in BadCamera.bad:
+        whole[start:end] = bytes(end - start)
+    assert stored == whole
+    receipt = bench.station.intake.release(apart, "court order", "j.doe", CameraMoment(NOW_NS, BOOT, 1))
+    said = decode(receipt.document, Receipt)
+    assert (said.verdict, said.unreadable) == (Verdict.QUARANTINED, apart.note.unreadable)
 
 
 def test_a_fetch_whose_clip_went_to_another_store_is_deleted(bench: "OffloadBench") -> None:
