@@ -301,3 +301,39 @@ def test_the_search_finds_a_canary_in_a_core(service: Service) -> None:
     (service.place / "core.1").write_bytes(bytes(5000) + service.canary + bytes(100))
     assert service.order("stop") == 0
     assert service.leaks() == [service.place / "core.1"]
+
+
+_HARDENED = """\
+import ctypes, sys
+PR_SET_MDWE = 65
+ctypes.CDLL(None).prctl(PR_SET_MDWE, 1, 0, 0, 0)  # what MemoryDenyWriteExecute= does, where the kernel knows it
+from preroll.cli import main
+sys.argv = ["preroll", *sys.argv[1:]]
+main()
+"""
+
+
+def test_the_service_tells_systemd_of_itself_and_ends_well_on_sigterm(
+    camera_place: Path, toml: Callable[..., str]
+) -> None:
+    """The command of the unit, without memory that can be written and executed."""
+    file = camera_place / "device.toml"
+    file.write_text(toml(0.5))
+    manager = Manager(camera_place, 2.0)
+    environment = os.environ | manager.environment | {"GPIOZERO_PIN_FACTORY": "mock"}
+    command = [sys.executable, "-c", _HARDENED, "device", "run", "--config", str(file)]
+    with (camera_place / "stderr").open("w") as errors:
+        process = subprocess.Popen(command, cwd=camera_place, env=environment, stderr=errors)
+    try:
+        assert manager.hear(60) == ["READY=1", "STATUS=camera cam0042"], (camera_place / "stderr").read_text()
+        assert [manager.hear(60) for _ in range(3)] == [["WATCHDOG=1"]] * 3
+        process.send_signal(signal.SIGTERM)
+        told = []
+        while (heard := manager.hear(60)) != ["STOPPING=1"]:
+            told.append(heard)
+        assert all(each == ["WATCHDOG=1"] for each in told)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        manager.close()
