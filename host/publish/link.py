@@ -179,7 +179,8 @@ class PahoLink:
         )
         client.connect_timeout = settings.connect_s
         client.max_inflight_messages_set(65_535)  # the core has bounds of its own
-        client.will_set(connect.will_topic, connect.will_payload, 1, retain=True)
+        if connect.will_topic:
+            client.will_set(connect.will_topic, connect.will_payload, 1, retain=True)
         if settings.tls:
             client.tls_set_context(tls_context(settings))
         if settings.user is not None:
@@ -262,7 +263,7 @@ class PahoLink:
         except UnicodeDecodeError:
             self._last_error = "a topic that is not UTF-8"
             return
-        self._signals.append(Received(topic, bytes(message.payload)))
+        self._signals.append(Received(topic, bytes(message.payload), message.retain))
 
     def _on_log(self, _client: Client, _data: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:

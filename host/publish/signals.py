@@ -90,10 +90,11 @@ class Subscribed(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A message came."""
+    """A message came; `retained`: the broker had kept it for whoever subscribes."""
 
     topic: str
     payload: bytes
+    retained: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -155,10 +156,10 @@ Signal = (
 
 
 class Connect(msgspec.Struct, frozen=True):
-    """Connect, with this will (retained)."""
+    """Connect, with this will (retained); without a topic there is none."""
 
-    will_topic: str
-    will_payload: bytes
+    will_topic: str = ""
+    will_payload: bytes = b""
 
 
 class Disconnect(msgspec.Struct, frozen=True):
