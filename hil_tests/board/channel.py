@@ -1,0 +1,102 @@
+"""The host's end of the agent's console: requests out, answers in, lines and ends of processes as they come."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hil_tests.board.protocol import BoardError, LineChange
+
+__all__ = ["Channel"]
+
+_PATIENCE_S = 60.0
+
+
+class Channel:
+    """Talks to one boot's agent. `fd` is the other end, for the kernel; close it once the kernel has it."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair()
+        self.fd = other.detach()
+        self._change = threading.Condition()
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._next = 0
+        self._gone = False
+        self.changes: list[LineChange] = []
+        self.ended: dict[str, int] = {}
+        self._thread = threading.Thread(target=self._read, name="board-channel", daemon=True)
+        self._thread.start()
+
+    def ask(self, what: str, **details: object) -> dict[str, Any]:
+        """Ask the agent for something that it does at once, and wait for its answer.
+
+        Raises:
+            BoardError: it answered with an error, not in time, or is gone.
+        """
+        return self.answer(self.send(what, **details), what, _PATIENCE_S)
+
+    def send(self, what: str, **details: object) -> int:
+        """Send a request; returns its number."""
+        with self._change:
+            self._next += 1
+            request = {"id": self._next, "do": what, **details}
+            number = self._next
+            try:
+                self._socket.sendall(json.dumps(request).encode() + b"\n")
+            except OSError as error:
+                raise BoardError(f"the board is gone, asked to {what}: {error}") from error
+        return number
+
+    def answer(self, number: int, what: str, timeout_s: float) -> dict[str, Any]:
+        """Wait for the answer to a request; number 0 is the agent's greeting."""
+        self.wait(lambda: number in self._answers, f"answer to {what}", timeout_s)
+        answer = self._answers.pop(number)
+        if "error" in answer:
+            raise BoardError(f"the board could not {what}: {answer['error']}")
+        found: dict[str, Any] = answer["ok"]
+        return found
+
+    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Wait until something holds of what has come in.
+
+        Raises:
+            BoardError: it doesn't in time, or the board is gone first.
+        """
+        with self._change:
+            if not self._change.wait_for(lambda: condition() or self._gone, timeout_s):
+                raise BoardError(f"no {what} within {timeout_s:g} s")
+            if not condition():
+                raise BoardError(f"the board went away before {what}")
+
+    def close(self) -> None:
+        """Hang up; who waits is told."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _read(self) -> None:
+        rest = b""
+        while chunk := self._receive():
+            *whole, rest = (rest + chunk).split(b"\n")
+            with self._change:
+                for line in whole:
+                    self._take(json.loads(line))
+                self._change.notify_all()
+        with self._change:
+            self._gone = True
+            self._change.notify_all()
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(65_536)
+        except ConnectionError:
+            return b""
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "lines" in message:
+            self.changes += [LineChange(at_ns, line, bool(level)) for at_ns, line, level in message["lines"]]
+        elif "ended" in message:
+            self.ended[message["ended"]] = message["status"]
+        else:
+            self._answers[message["id"]] = message
