@@ -21,7 +21,7 @@ _File = Annotated[str, Meta(min_length=1, max_length=4096)]
 class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The broker. With `mqtts://` it is verified by `ca`; this dock shows a certificate or a password."""
 
-    broker: Annotated[str, Meta(pattern=BROKER_PATTERN, max_length=300)]
+    broker: Annotated[str, Meta(min_length=1, max_length=300)]
     site: _Level
     prefix: _Prefix = "preroll"
     ca: _File | None = None
@@ -40,20 +40,16 @@ class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def problem(self) -> tuple[str, str, str] | None:
         """Say what does not go together: the key, what would be right, what is there; `None` if all does."""
         found = re.fullmatch(BROKER_PATTERN, self.broker)
-        assert found is not None  # the pattern was checked when it was read
+        if found is None:  # not quoted: somebody may have put a password into it
+            return "broker", "mqtts://HOST:PORT or mqtt://HOST:PORT", "another form"
         scheme, host, port = found.groups()
         if port is not None and not 0 < int(port) < 1 << 16:
             return "broker", "a port from 1 to 65535", port
-        if scheme == "mqtt" and not _is_local(host):
-            if self.user is not None or self.password_file is not None:
-                return "broker", "mqtts:// where a password is sent over a network", "mqtt://"
-            if self.certificate is not None or self.ca is not None:
-                return "broker", "mqtts:// with `ca` or `certificate`", "mqtt://"
-        if (self.certificate is None) != (self.key is None):
-            return "certificate", "`certificate` and `key`, or neither", "one of them"
-        if self.password_file is not None and self.user is None:
-            return "password_file", "`user` beside it", "none"
-        return None
+        if scheme == "mqtt" and not _is_local(host) and self.user is not None:
+            return "broker", "mqtts:// where a password is sent over a network", "mqtt://"
+        if scheme == "mqtt" and (self.certificate is not None or self.ca is not None):
+            return "broker", "mqtts:// with `ca` or `certificate`", "mqtt://"
+        return self._incomplete()
 
     def resolved(self, directory: Path) -> "MqttSection":
         """Return it with relative paths taken from a directory; `credential:NAME` stays."""
@@ -68,6 +64,13 @@ class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             key=path(self.key),
             password_file=path(self.password_file),
         )
+
+    def _incomplete(self) -> tuple[str, str, str] | None:
+        if (self.certificate is None) != (self.key is None):
+            return "certificate", "`certificate` and `key`, or neither", "one of them"
+        if self.password_file is not None and self.user is None:
+            return "password_file", "`user` beside it", "none"
+        return None
 
 
 def _is_local(host: str) -> bool:

@@ -35,6 +35,18 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
     connect_s: float = 5.0
 
 
+class _ClosedOnFailure(ssl.SSLSocket):
+    """A socket whose handshake, where it fails, leaves nothing open; paho would leave that to chance."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or close."""
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def parse_broker(url: str) -> tuple[bool, str, int]:
     """Read `mqtts://HOST[:PORT]` or `mqtt://…`; returns whether it is TLS, the host and the port.
 
@@ -79,6 +91,7 @@ def tls_context(settings: BrokerSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _ClosedOnFailure
         if settings.certificate is not None:
             context.load_cert_chain(settings.certificate, settings.key)
     except OSError as error:  # ssl.SSLError too

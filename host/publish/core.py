@@ -76,6 +76,7 @@ class Core:
         self._claims = CameraClaims(topics)
         self._failures = 0
         self._told = ""
+        self._online_ns: int | None = None
         self._deadline_ns: int | None = None
         self._answered_ns: int | None = None
         self._answer_owed = False
@@ -196,6 +197,11 @@ class Core:
         if not self._move(Event.LOST) or stopping:
             return
         timing = self._timing
+        if signal.too_large:
+            self._actions += self._flow.broke()
+        if self._online_ns is not None and self._now_ns - self._online_ns >= timing.stable_ns:
+            self._failures, self._told = 0, ""
+        self._online_ns = None
         first, longest = (
             (timing.refused_first_ns, timing.refused_longest_ns)
             if signal.refused
@@ -288,9 +294,9 @@ class Core:
             if self._said_stopped and signal.token.number == self._said and self._move(Event.SETTLED):
                 self._deadline_ns = None
                 self._actions.append(Disconnect())
-        else:
-            self._failures = 0
-            self._told = self.detail = ""
+        elif self._online_ns is None:
+            self._online_ns = self._now_ns
+            self.detail = ""
 
     def _changed(self, signal: Changed) -> None:
         self._flow.retained.change(signal.topic, signal.payload, urgent=signal.urgent)

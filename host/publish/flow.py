@@ -33,6 +33,8 @@ __all__ = ["Flow"]
 _OVERHEAD_BYTES = 256
 """Fixed header, packet id and user properties of a message; more than they ever come to."""
 _REPLAY_WIDTH = 4
+_SHORTEST_LIMIT_BYTES = 640
+"""A connection that breaks with nothing longer than this on its way has another reason."""
 
 
 class Flow:
@@ -47,9 +49,10 @@ class Flow:
         self.replays = ReplayQueue(
             most=timing.replay_most, pause_ns=timing.replay_pause_ns, width=_REPLAY_WIDTH
         )
-        self._in_flight = 0
+        self._in_flight: dict[Token, int] = {}
         self._most = timing.window
         self._packet_limit_bytes: int | None = None
+        self._learned_bytes: int | None = None
         self._too_large: set[int] = set()
         self._told: set[str] = set()
         self.skipped = 0
@@ -57,21 +60,33 @@ class Flow:
     @property
     def settled_all(self) -> bool:
         """Whether nothing is on its way, and the broker knows all retained state."""
-        return self._in_flight == 0 and self.retained.settled
+        return not self._in_flight and self.retained.settled
 
     def connected(self, signal: Connected) -> None:
         """Begin a connection: everything retained again, events from the oldest unacknowledged."""
-        self._in_flight = 0
+        self._in_flight.clear()
         self._most = max(1, min(self._timing.window, signal.receive_maximum - 1))
-        self._packet_limit_bytes = signal.packet_limit_bytes
+        limits = (signal.packet_limit_bytes, self._learned_bytes)
+        self._packet_limit_bytes = min((each for each in limits if each is not None), default=None)
         self.retained.connected()
         self.events.connected()
         self.replays.connected()
 
+    def broke(self) -> list[Action]:
+        """Learn from a connection that broke over a message: the longest on its way was too long.
+
+        Some brokers have a limit that they do not tell, and answer a longer message in a way that is no MQTT.
+        """
+        longest = max(self._in_flight.values(), default=0)
+        if longest <= _SHORTEST_LIMIT_BYTES:
+            return []
+        self._learned_bytes = longest - 1
+        return [Announce(f"the broker breaks off at messages of {longest} bytes: such are shortened now")]
+
     def due_ns(self) -> int | None:
         """Say when something can go out that cannot now."""
         due = (self.retained.due_ns(), self.events.resumes_ns(), self.replays.due_ns())
-        if self._in_flight >= self._most:
+        if len(self._in_flight) >= self._most:
             return None
         return min((each for each in due if each is not None), default=None)
 
@@ -82,9 +97,9 @@ class Flow:
         if closing:
             return actions
         self.events.tick(now_ns)
-        while self._in_flight < self._most and (event := self.events.next(now_ns)) is not None:
+        while len(self._in_flight) < self._most and (event := self.events.next(now_ns)) is not None:
             actions += self._event(event)
-        while self._in_flight < self._most and (event := self.replays.next()) is not None:
+        while len(self._in_flight) < self._most and (event := self.replays.next()) is not None:
             actions += self._replay(event)
         if (wanted := self.events.wanted(now_ns)) is not None:
             actions.append(LoadWaiting(*wanted))
@@ -94,8 +109,8 @@ class Flow:
 
     def settled(self, signal: Settled, now_ns: int) -> list[Action]:
         """Take the broker's word for a message."""
-        self._in_flight -= 1
         token = signal.token
+        self._in_flight.pop(token, None)
         actions: list[Action] = []
         if signal.refusal:
             actions += self._refused(signal, now_ns)
@@ -129,14 +144,15 @@ class Flow:
         return actions
 
     def _pump_retained(self, now_ns: int, actions: list[Action]) -> None:
-        while self._in_flight < self._most and (found := self.retained.next(now_ns)) is not None:
+        while len(self._in_flight) < self._most and (found := self.retained.next(now_ns)) is not None:
             topic, payload = found
             if not self._fits(topic, payload):
                 self.retained.refused(topic, now_ns, again=False)
                 actions += self._tell(topic, f"{topic} is longer than the broker takes: {len(payload)} bytes")
                 continue
-            self._in_flight += 1
-            actions.append(Publish(Token(TokenKind.RETAINED, topic), topic, payload, retain=True))
+            token = Token(TokenKind.RETAINED, topic)
+            self._in_flight[token] = _size(topic, payload)
+            actions.append(Publish(token, topic, payload, retain=True))
 
     def _event(self, event: StoredEvent) -> list[Action]:
         payload = event.payload
@@ -156,14 +172,13 @@ class Flow:
         return [self._publish(TokenKind.REPLAY, event, payload)]
 
     def _publish(self, kind: TokenKind, event: StoredEvent, payload: bytes) -> Publish:
-        self._in_flight += 1
+        topic = self._topics.event
+        token = Token(kind, topic, event.number)
+        self._in_flight[token] = _size(topic, payload)
         properties = [("kind", event.kind), ("series", self._series), ("number", str(event.number))]
         if kind is TokenKind.REPLAY:
             properties.append(("replay", "true"))
-        topic = self._topics.event
-        return Publish(
-            Token(kind, topic, event.number), topic, payload, retain=False, properties=tuple(properties)
-        )
+        return Publish(token, topic, payload, retain=False, properties=tuple(properties))
 
     def _skip(self, number: int) -> list[Action]:
         """Give an event up that no form of makes small enough: it must not hold up those behind it."""
@@ -175,7 +190,7 @@ class Flow:
 
     def _fits(self, topic: str, payload: bytes) -> bool:
         limit = self._packet_limit_bytes
-        return limit is None or len(topic.encode("utf-8")) + len(payload) + _OVERHEAD_BYTES <= limit
+        return limit is None or _size(topic, payload) <= limit
 
     def _tell(self, topic: str, detail: str) -> list[Action]:
         """Say it once, until the topic is taken again."""
@@ -183,6 +198,11 @@ class Flow:
             return []
         self._told.add(topic)
         return [Announce(detail)]
+
+
+def _size(topic: str, payload: bytes) -> int:
+    """Return what a message comes to at most, in bytes."""
+    return len(topic.encode("utf-8")) + len(payload) + _OVERHEAD_BYTES
 
 
 def _shortened(payload: bytes) -> bytes:

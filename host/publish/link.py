@@ -40,6 +40,7 @@ from host.publish.signals import (
 __all__ = ["PahoLink"]
 
 _SERVER_BUSY = 0x89
+_PROTOCOL_ERROR = 0x82
 _PACKET_TOO_LARGE = 0x95
 _FILTERS_A_PACKET = 100
 _GOODBYE_S = 1.0
@@ -230,13 +231,16 @@ class PahoLink:
         properties: Properties | None,
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._fail(f"ends the connection: {_said(reason, properties)}")
-        elif self._accepted:
-            self._fail(f"connection lost: {self._last_error or reason}")
-        else:  # a certificate that the broker does not take shows only here with TLS 1.3
-            self._fail(
-                f"no connection: {self._last_error or reason}", refused="alert" in self._last_error.lower()
-            )
+            too_large = reason.value == _PACKET_TOO_LARGE
+            self._fail(f"ends the connection: {_said(reason, properties)}", too_large=too_large)
+        elif self._accepted:  # mosquitto says "too large" in a PUBACK, which MQTT and paho do not know there
+            too_large = reason.value == _PROTOCOL_ERROR
+            self._fail(f"connection lost: {self._last_error or reason}", too_large=too_large)
+        elif self._settings.tls:  # with TLS 1.3 a certificate that the broker does not take shows only here
+            detail = self._last_error or str(reason)
+            self._fail(f"no connection: {detail}; it may not take this dock's `certificate`", refused=True)
+        else:
+            self._fail(f"no connection: {self._last_error or reason}")
 
     def _on_publish(
         self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
@@ -269,13 +273,13 @@ class PahoLink:
         if level == LogLevel.MQTT_LOG_ERR:
             self._last_error = text[:200]
 
-    def _fail(self, reason: str, *, refused: bool = False) -> None:
+    def _fail(self, reason: str, *, refused: bool = False, too_large: bool = False) -> None:
         client, self._client = self._client, None
         if client is None:
             return  # already told
         client.on_disconnect = None
         _close(client)
-        self._signals.append(Lost(reason, refused))
+        self._signals.append(Lost(reason, refused, too_large))
 
     def _taken(self) -> tuple[Signal, ...]:
         signals, self._signals = tuple(self._signals), []

@@ -83,6 +83,7 @@ class Timing(msgspec.Struct, frozen=True):
     grace_ns: int = _S // 2
     retry_first_ns: int = _S
     retry_longest_ns: int = 60 * _S
+    stable_ns: int = 30 * _S
     refused_first_ns: int = 15 * _S
     refused_longest_ns: int = 300 * _S
     answer_ns: int = 10 * _S

@@ -77,10 +77,14 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """No connection, or none any more; `refused`: trying again soon will not help."""
+    """No connection, or none any more; `refused`: trying again soon will not help.
+
+    `too_large`: what was on its way may have been too long for the broker.
+    """
 
     reason: str
     refused: bool = False
+    too_large: bool = False
 
 
 class Subscribed(msgspec.Struct, frozen=True):

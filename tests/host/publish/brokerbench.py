@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import shutil
 import signal
 import socket
@@ -76,7 +77,6 @@ class Mosquitto:
         self._persistence = persistence
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(exist_ok=True)
-        directory.chmod(0o777)  # started by root, mosquitto becomes another user
 
     def start(self) -> None:
         assert MOSQUITTO is not None
@@ -86,8 +86,8 @@ class Mosquitto:
             lines.append("allow_anonymous true")
         if self._persistence:
             lines += ["persistence true", f"persistence_location {self.directory}/", "autosave_interval 1"]
-        if "user" not in " ".join(self._lines):
-            lines.append("user root")
+        if os.getuid() == 0:
+            lines.append("user root")  # else it becomes another user, who cannot read the test's files
         config.write_text("\n".join(lines) + "\n", encoding="ascii")
         with (self.directory / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen([MOSQUITTO, "-c", config], stdout=log, stderr=log)
@@ -145,6 +145,10 @@ class Watcher:
             assert self.changed.wait_for(wanted, PATIENCE_S), what or [
                 (each.topic, bytes(each.payload)) for each in self.messages[-20:]
             ]
+
+    def wait_more(self, seen: int) -> None:
+        """Wait for a message behind the first `seen`."""
+        self.wait(lambda: len(self.messages) > seen)
 
     def last(self, topic: str) -> bytes:
         return next((bytes(each.payload) for each in reversed(self.messages) if each.topic == topic), b"")
