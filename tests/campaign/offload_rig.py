@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -109,8 +109,9 @@ class Rig:
         spec = CameraSpec(self.vault, keys, self.agency.root_file, self._port_file, self._serial, death)
         self._port_file.unlink(missing_ok=True)
         with self._lock:
-            self.camera = start_process(spec)
-        self._wait(self._port_file.exists, "the camera's port")
+            camera = self.camera = start_process(spec)
+        # It may die while it starts, when it finishes what the one before it began.
+        self._wait(lambda: self._port_file.exists() or not camera.is_alive(), "the camera's port")
 
     def start_agent(self, death: Death | None = None) -> None:
         """Start the agent, to die at a step."""
@@ -266,10 +267,10 @@ class Rig:
             process.join(30)
 
     @staticmethod
-    def _wait(condition: object, what: str) -> None:
+    def _wait(condition: Callable[[], bool], what: str) -> None:
         give_up = time.monotonic() + _PATIENCE_S
         pause = threading.Event()
-        while not condition():  # type: ignore[operator]  # a callable
+        while not condition():
             assert time.monotonic() < give_up, f"waited in vain: {what}"
             pause.wait(_LOOK_S)
 
