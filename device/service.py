@@ -108,12 +108,8 @@ class DeviceService:
 
     def run(self) -> None:
         """Record until `stop`; whatever is open is sealed before this returns."""
-        powered_on = self.log.post(
-            "power_on",
-            time.monotonic_ns(),
-            {"firmware": device.__version__, "source": self.config.camera.source},
-            urgent=True,
-        )
+        facts = {"firmware": device.__version__, "source": self.config.camera.source}
+        powered_on = self.log.post("power_on", time.monotonic_ns(), facts, urgent=True)
         self.recovery.start(powered_on)
         gc.freeze()  # what is loaded stays; to look through it all would stop every thread for 20 ms and more
         try:

@@ -37,7 +37,7 @@ from device.recording.events import (
 from device.recording.machine import RECORDING_STATES, Event, State
 from device.recording.parts import ClipHandle, Gate, Panel, StartClip
 from device.recording.wearer import battery_state, indicator, refusal_reason
-from device.vault.logthread import LogThread
+from device.vault.logthread import Detail, LogThread
 from evidence.documents.fields import Ended
 
 __all__ = ["ClipHandle", "Panel", "Recorder", "RecorderStatus"]
@@ -204,12 +204,8 @@ class Recorder:
         if isinstance(event, ClipFailed):
             self._take_failure(event, now_ns, meant=meant)
         else:
-            self._log.post(
-                "stop",
-                now_ns,
-                {"clip": event.clip, "ended": str(event.ended), "sealed": event.sealed},
-                urgent=True,
-            )
+            facts: Detail = {"clip": event.clip, "ended": str(event.ended), "sealed": event.sealed}
+            self._log.post("stop", now_ns, facts, urgent=True)
             self._clips_ended += 1
             self.last_ended = event
             if meant and event.ended is Ended.STORAGE_FULL:
@@ -290,8 +286,7 @@ class Recorder:
     def _take_health(self, note: HealthNote) -> None:
         detail = {"part": note.part, "level": str(note.level), "detail": note.detail}
         self._log.post("health", self._now_ns(), detail)
-        alarm = {note.part} if note.level is HealthLevel.ALARM else set()
-        self._alarms = self._alarms - {note.part} | alarm
+        self._alarms = self._alarms - {note.part} | ({note.part} if note.level is HealthLevel.ALARM else set())
         self._show()
 
     def _unblock(self, now_ns: int) -> None:
