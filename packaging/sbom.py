@@ -10,7 +10,6 @@ number follow from SOURCE_DATE_EPOCH and the contents, so that the same package 
 import argparse
 import email
 import email.message
-import email.policy
 import json
 import os
 import re
@@ -56,7 +55,7 @@ def normal(name: str) -> str:
 def metadata_of(tree: Path) -> list[email.message.Message]:
     """Read METADATA of every distribution in the tree, by name."""
     files = sorted(tree.glob("*.dist-info/METADATA"))
-    parsed = [email.message_from_bytes(file.read_bytes(), policy=email.policy.compat32) for file in files]
+    parsed = [email.message_from_string(file.read_text(encoding="utf-8")) for file in files]
     return sorted(parsed, key=lambda data: normal(data["Name"]))
 
 
