@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from hil_tests.board.protocol import BoardError, LineChange
+from hil_tests.board.protocol import BoardError, LineChange, TraceEvent
 
 __all__ = ["Channel"]
 
@@ -24,6 +24,7 @@ class Channel:
         self._next = 0
         self._gone = False
         self.changes: list[LineChange] = []
+        self.traced: list[TraceEvent] = []
         self.ended: dict[str, int] = {}
         self._thread = threading.Thread(target=self._read, name="board-channel", daemon=True)
         self._thread.start()
@@ -63,11 +64,18 @@ class Channel:
         Raises:
             BoardError: it doesn't in time, or the board is gone first.
         """
+        held = False
+
+        def settled() -> bool:
+            nonlocal held
+            held = condition()
+            return held or self._gone
+
         with self._change:
-            if not self._change.wait_for(lambda: condition() or self._gone, timeout_s):
+            if not self._change.wait_for(settled, timeout_s):
                 raise BoardError(f"no {what} within {timeout_s:g} s")
-            if not condition():
-                raise BoardError(f"the board went away before {what}")
+        if not held:
+            raise BoardError(f"the board went away before {what}")
 
     def close(self) -> None:
         """Hang up; who waits is told."""
@@ -96,6 +104,8 @@ class Channel:
     def _take(self, message: dict[str, Any]) -> None:
         if "lines" in message:
             self.changes += [LineChange(at_ns, line, bool(level)) for at_ns, line, level in message["lines"]]
+        elif "traced" in message:
+            self.traced += [TraceEvent(at_ns, name, text) for at_ns, name, text in message["traced"]]
         elif "ended" in message:
             self.ended[message["ended"]] = message["status"]
         else:

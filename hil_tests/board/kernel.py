@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,16 +46,18 @@ class KernelProcess:
     def __init__(
         self, command: Sequence[str], *, console: Path, fds: Sequence[int], environment: Mapping[str, str]
     ) -> None:
-        with console.open("ab") as output:
-            self._main = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=fds,
-                env=dict(environment),
-                start_new_session=True,
-            )
+        self._main = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # a console can't be a plain file: the kernel polls it
+            stderr=subprocess.STDOUT,
+            pass_fds=fds,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        self._console = console
+        self._reader = threading.Thread(target=self._keep_console, name="board-console", daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -94,6 +97,7 @@ class KernelProcess:
             if time.monotonic() > give_up:
                 raise BoardError(f"processes of the kernel survive SIGKILL: {left}")
             time.sleep(_POLL_S)
+        self._reader.join()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until it has ended by itself, then clear away what is left.
@@ -106,6 +110,12 @@ class KernelProcess:
         except subprocess.TimeoutExpired as error:
             raise BoardError(f"the kernel did not switch off within {timeout_s} s") from error
         self.kill()
+
+    def _keep_console(self) -> None:
+        assert self._main.stdout is not None
+        with self._main.stdout as output, self._console.open("ab", buffering=0) as console:
+            while chunk := os.read(output.fileno(), 65_536):
+                console.write(chunk)
 
 
 def _state_and_session(pid: int) -> tuple[str, int]:

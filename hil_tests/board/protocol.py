@@ -17,6 +17,7 @@ __all__ = [
     "PinTime",
     "Places",
     "Service",
+    "TraceEvent",
 ]
 
 
@@ -35,6 +36,8 @@ class Capability(enum.StrEnum):
     """A train of edges comes at its times to 0.2 ms."""
     LINE_TIMES = "line_times"
     """Changes of lights and buzzer come with times on the board's own CLOCK_MONOTONIC."""
+    TRACE = "trace"
+    """Other events of the kernel can be traced, such as ext4's syncs."""
     USB_SERIAL = "usb_serial"
     """The camera's serial gadget is connected to a dock side, and can be plugged and pulled."""
     MICROPHONE = "microphone"
@@ -86,6 +89,15 @@ class LineChange:
     at_ns: int
     line: int
     high: bool
+
+
+@dataclass(frozen=True)
+class TraceEvent:
+    """The kernel traced something; `at_ns` is the board's CLOCK_MONOTONIC, `text` as tracefs prints it."""
+
+    at_ns: int
+    name: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -256,6 +268,14 @@ class Board(Computer, Protocol):
         Raises:
             BoardError: none came; what did is in the message.
         """
+        ...
+
+    def watch(self, event: str, condition: str = "0") -> None:
+        """Have the kernel trace an event, `GROUP/NAME`, for the rest of this boot; "0" is without condition."""
+        ...
+
+    def traced(self) -> list[TraceEvent]:
+        """Return what was traced, as far as it has arrived, in order of time."""
         ...
 
     def plug(self, *, docked: bool) -> None:

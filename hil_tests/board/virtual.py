@@ -21,6 +21,7 @@ from hil_tests.board.protocol import (
     PinTime,
     Places,
     Service,
+    TraceEvent,
 )
 from hil_tests.board.virtual_service import VirtualService
 
@@ -67,6 +68,7 @@ class VirtualBoard:
         self._temporary: Path | None = None
         self._info: dict[str, Any] = {}
         self._last_changes: list[LineChange] = []
+        self._last_traced: list[TraceEvent] = []
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -282,6 +284,14 @@ class VirtualBoard:
         assert found is not None
         return found
 
+    def watch(self, event: str, condition: str = "0") -> None:
+        """Have the kernel trace an event; see `Board`."""
+        self._ask("watch", event=event, condition=condition)
+
+    def traced(self) -> list[TraceEvent]:
+        """Return what was traced in this boot, or in the last one; see `Board`."""
+        return list(self._last_traced if self._channel is None else self._channel.traced)
+
     def plug(self, *, docked: bool) -> None:
         """Put the USB plug in, or pull it."""
         self._ask("plug", docked=docked)
@@ -368,7 +378,7 @@ class VirtualBoard:
     def _clear(self) -> None:
         if self._channel is not None:
             self._channel.close()
-            self._last_changes = self._channel.changes
+            self._last_changes, self._last_traced = self._channel.changes, self._channel.traced
         self._process = self._channel = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)

@@ -1,8 +1,8 @@
 """The agent on a virtual board: process 1, told what to do in JSON lines over a console, answering likewise.
 
 A request is `{"id": N, "do": NAME, ...}`; its answer `{"id": N, "ok": {...}}` or `{"id": N, "error": TEXT}`.
-Between them come `{"lines": [[ns, line, level], ...]}`, output lines that changed, with the kernel's times, and
-`{"ended": NAME, "status": N}`, as it happens.
+Between them come `{"lines": [[ns, line, level], ...]}`, output lines that changed, with the kernel's times,
+`{"traced": [[ns, event, text], ...]}`, and `{"ended": NAME, "status": N}`, as it happens.
 """
 
 import json
@@ -17,11 +17,14 @@ from typing import Any
 
 from hil_tests.board.guest import system
 from hil_tests.board.guest.gadget import CAMERA_END, DOCK_END, Gadget
-from hil_tests.board.guest.pins import Pins, Trace
+from hil_tests.board.guest.pins import Pins
 from hil_tests.board.guest.processes import Processes
+from hil_tests.board.guest.trace import Trace
 
 __all__ = ["Agent"]
 
+_AT_ONCE = 50
+"""Events in a message: a console takes some thousand bytes at a time."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -82,9 +85,11 @@ class Agent:
             data = data[os.write(self._channel, data) :]
 
     def _tell_lines(self) -> None:
-        changes = self._trace.read()
-        for index in range(0, len(changes), 50):
-            self._say({"lines": changes[index : index + 50]})
+        lines, others = self._trace.read()
+        for index in range(0, len(lines), _AT_ONCE):
+            self._say({"lines": lines[index : index + _AT_ONCE]})
+        for index in range(0, len(others), _AT_ONCE):
+            self._say({"traced": others[index : index + _AT_ONCE]})
 
     def _tell_ended(self) -> None:
         for name, status in self._processes.reap():
@@ -134,6 +139,10 @@ class Agent:
 
     def _do_level(self, line: int) -> dict[str, Any]:
         return {"level": self._pins.level(line)}
+
+    def _do_watch(self, event: str, condition: str) -> dict[str, Any]:
+        self._trace.watch(event, condition)
+        return {}
 
     def _do_plug(self, *, docked: bool) -> dict[str, Any]:
         self._gadget.plug(docked=docked)

@@ -1,16 +1,15 @@
-"""The virtual board's lines: a gpio-sim chip named like a Pi's, and the kernel's record of its outputs."""
+"""The virtual board's lines: a gpio-sim chip named like a Pi's."""
 
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["LINES", "Pins", "Trace"]
+__all__ = ["LINES", "Pins"]
 
 LINES = 54
 """As many as a Pi 4's first chip has."""
 _CONFIG = Path("/sys/kernel/config/gpio-sim/board")
-_TRACING = Path("/sys/kernel/tracing")
 _SPIN_NS = 2_000_000
 """Sleep is not exact: for the last stretch before an edge the clock is watched."""
 _NS_PER_S = 1_000_000_000
@@ -49,39 +48,6 @@ class Pins:
     def _open(self, line: int) -> None:
         if line not in self._pulls:
             self._pulls[line] = os.open(self._chip / f"sim_gpio{line}" / "pull", os.O_WRONLY)
-
-
-class Trace:
-    """Changes of output lines as the kernel traced them; `fd` is readable when there are more."""
-
-    def __init__(self, base: int) -> None:
-        self._base = base
-        self._rest = b""
-        event = _TRACING / "events/gpio/gpio_value"
-        (_TRACING / "trace_clock").write_text("mono")
-        (_TRACING / "buffer_percent").write_text("0")  # wake the reader at every event
-        (event / "filter").write_text("get == 0")
-        (event / "enable").write_text("1")
-        self.fd = os.open(_TRACING / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
-
-    def read(self) -> list[tuple[int, int, int]]:
-        """Take what has happened since: (CLOCK_MONOTONIC in ns to the microsecond, line, level)."""
-        try:
-            while chunk := os.read(self.fd, 65_536):
-                self._rest += chunk
-        except BlockingIOError:
-            *whole, self._rest = self._rest.split(b"\n")
-            return list(self._parse(whole))
-        return []
-
-    def _parse(self, lines: list[bytes]) -> Iterator[tuple[int, int, int]]:
-        # `  python3-123  [000] .....   12.345678: gpio_value: 480 set 1`
-        for line in lines:
-            head, found, tail = line.partition(b": gpio_value: ")
-            if found:
-                seconds, micros = head.split()[-1].split(b".")
-                number, _, level = tail.split()
-                yield int(seconds) * _NS_PER_S + int(micros) * 1000, int(number) - self._base, int(level)
 
 
 def _wait_until(at_ns: int) -> None:
