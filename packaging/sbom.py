@@ -52,11 +52,10 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def metadata_of(tree: Path) -> list[email.message.Message]:
-    """Read METADATA of every distribution in the tree, by name."""
+def metadata_of(tree: Path) -> dict[str, email.message.Message]:
+    """Read METADATA of every distribution in the tree: name of its .dist-info directory to contents."""
     files = sorted(tree.glob("*.dist-info/METADATA"))
-    parsed = [email.message_from_string(file.read_text(encoding="utf-8")) for file in files]
-    return sorted(parsed, key=lambda data: normal(data["Name"]))
+    return {file.parent.name: email.message_from_string(file.read_text(encoding="utf-8")) for file in files}
 
 
 def wheel_digests(report: Path) -> dict[str, str]:
@@ -109,7 +108,7 @@ def requirements_of(data: email.message.Message) -> set[str]:
 
 def make_bom(options: argparse.Namespace) -> str:
     """Return the bill as text, valid by CycloneDX's own schema."""
-    every = metadata_of(options.tree)
+    every = metadata_of(options.tree).values()
     built = source_digests(options.lock.read_text(encoding="utf-8"))
     digests = {**wheel_digests(options.report), **built}
     parts = {
@@ -148,17 +147,15 @@ def make_bom(options: argparse.Namespace) -> str:
 def copyright_of(tree: Path) -> str:
     """Return Debian's copyright file: ours, and a stanza for each distribution that the package carries."""
     stanzas = [_COPYRIGHT]
-    for data in metadata_of(tree):
+    for where, data in metadata_of(tree).items():
         if normal(data["Name"]) == _OURS:
             continue
         who = data["Author"] or data["Author-email"] or data["Maintainer"] or f"the authors of {data['Name']}"
-        where = next(tree.glob(f"{re.sub(r'[-_.]+', '_', data['Name'])}-*.dist-info"), None)
-        where = where or next(tree.glob(f"{data['Name']}-*.dist-info"))
         stanzas.append(
-            f"Files: usr/lib/preroll/python/{where.name.removesuffix('.dist-info')}*\n"
+            f"Files: usr/lib/preroll/python/{where}/*\n"
             f"Copyright: {who.splitlines()[0]}\n"
             f"License: {normal(data['Name'])}\n"
-            f" {licence_of(data)}; the texts are in /usr/lib/preroll/python/{where.name}.\n"
+            f" {licence_of(data)}; the texts are in /usr/lib/preroll/python/{where}.\n"
         )
     return "\n".join(stanzas)
 
