@@ -59,12 +59,14 @@ def command(
     """Film, press, stop, dock, prove and open one clip, on this machine and without root.
 
     The camera's firmware and the dock's agent run as they would on their boards; the camera's pins are
-    gpiozero's mock pins, the dock's serial line is a pair of pseudo-terminals. On a terminal the space bar is
+    gpiozero's mock pins, the dock's serial line is a pair of pseudo-terminals. The dock publishes to an MQTT
+    broker of the demo's own, on a free port of loopback: mosquitto where it is installed, else amqtt. What
+    subscribers get is shown. On a terminal the space bar is
     the button; elsewhere it is pressed as soon as the ring holds the seconds asked for.
 
     Exit 0 only if the clip is in the store, authentic by every check, released by the camera against the
-    dock's receipt, and decodes. Ctrl-C ends it in good order; a clip that was not docked yet is taken by the
-    next demo in the same DIR.
+    dock's receipt, and decodes, and a live and a late subscriber got the truth. Ctrl-C ends it in good order;
+    a clip that was not docked yet is taken by the next demo in the same DIR.
     """
     from preroll.demo.acts import Playbill
     from preroll.demo.interrupts import one_interrupt

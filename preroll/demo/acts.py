@@ -18,6 +18,7 @@ class Act(enum.StrEnum):
     OFFLOAD = "offload"
     RECEIPT = "receipt"
     RELEASE = "release"
+    REPORT = "report"
     VERIFY = "verify"
     OPEN = "open"
 
@@ -29,6 +30,7 @@ WORDS: Final[Mapping[Act, str]] = {
     Act.OFFLOAD: "the dock takes the clip, reads it back from storage and verifies it",
     Act.RECEIPT: "the dock signs a receipt and hands it to the camera",
     Act.RELEASE: "the camera checks the receipt, deletes the clip, and shows its tombstone",
+    Act.REPORT: "the dock told it all over MQTT; a subscriber that comes only now gets the same picture",
     Act.VERIFY: "the store and the vault are verified as `preroll clip verify` does it",
     Act.OPEN: "the clip in the store is decrypted and every frame decoded",
 }

@@ -36,7 +36,7 @@ class ClipPlaces(msgspec.Struct, frozen=True):
         )
 
     def act(self, *, docked: bool) -> Act:
-        """Say how far the clip has come; `VERIFY` when the dock has nothing left to do with it."""
+        """Say how far the clip has come; `REPORT` when the dock has nothing left to do with it."""
         if not docked:
             return Act.DOCK
         if not (self.in_store / "receipt.json").exists():
@@ -45,7 +45,7 @@ class ClipPlaces(msgspec.Struct, frozen=True):
             return Act.RECEIPT
         if self.on_camera.exists() or not (self.tombstone.is_dir() and self.shown.is_dir()):
             return Act.RELEASE
-        return Act.VERIFY
+        return Act.REPORT
 
 
 class Movement:

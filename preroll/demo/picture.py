@@ -6,6 +6,7 @@ from device.controls.patterns import Line
 from device.recording.machine import RECORDING_STATES
 from host.bays import BayState
 from preroll.demo.acts import WORDS, Act
+from preroll.demo.messages import said
 from preroll.demo.view import Scene
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = ["WIDTH", "draw"]
 WIDTH = 92
 _MIB = 1024 * 1024
 _BAR = 40
+_MESSAGES = 6
 
 
 def draw(scene: Scene) -> "RenderableType":
@@ -24,7 +26,7 @@ def draw(scene: Scene) -> "RenderableType":
     from rich.console import Group
     from rich.panel import Panel
 
-    panels = (("camera", _camera(scene)), ("dock", _dock(scene)))
+    panels = (("camera", _camera(scene)), ("dock", _dock(scene)), ("MQTT", _messages(scene)))
     return Group(
         _acts(scene),
         *(Panel(content, title=name, title_align="left", width=WIDTH) for name, content in panels),
@@ -79,6 +81,17 @@ def _dock(scene: Scene) -> "RenderableType":
         ("clip", f"{bay.clip}  {bay.step or ''}" if bay.clip else f"{bay.stored} stored"),
         ("taken", taken),
     )
+
+
+def _messages(scene: Scene) -> "RenderableType":
+    """Show the last messages that a subscriber got, one line each."""
+    from rich.text import Text
+
+    lines = [f"{each.at_s:6.1f} s  {said(each)}" for each in scene.messages[-_MESSAGES:]]
+    title = f"{scene.broker}; {len(scene.messages)} messages"
+    body = Text("\n".join([title, *lines, *[""] * (_MESSAGES - len(lines))]), no_wrap=True, overflow="ellipsis")
+    body.stylize("dim", 0, len(title))
+    return body
 
 
 def _rows(*rows: tuple[str, "RenderableType"]) -> "RenderableType":

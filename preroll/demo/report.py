@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from host.custody import CustodyEntry
+from preroll.demo.messages import NO_BROKER
 from preroll.demo.proof import instructions
 from preroll.demo.run import DemoResult
 
@@ -19,6 +20,7 @@ def report_lines(result: DemoResult, directory: Path) -> Iterator[str]:
     yield ""
     yield from _footage(result)
     yield from _custody(result)
+    yield from _messages(result)
     for check in result.checks:
         yield f"check      {check.name}: {check.outcome}; {check.detail}"
     whole = f"store and vault, {_clips(result)}: {result.store.finding}"
@@ -60,6 +62,20 @@ def _custody(result: DemoResult) -> Iterator[str]:
     yield f"released   {gone} {stone.parent.parent.name}/{stone.parent.name}/{stone.name}"
     for entry in result.store.custody:
         yield f"custody    {entry.index:>4}  {entry.utc}  {entry.kind:<16} {_said(entry)}".rstrip()
+
+
+def _messages(result: DemoResult) -> Iterator[str]:
+    messages = result.messages
+    if messages is None:
+        yield f"DEFECT     {NO_BROKER}"
+        return
+    yield (
+        f"mqtt       {messages.broker}, MQTT {messages.protocol}: {len(messages.live)} messages to a live"
+        f" subscriber, {messages.events} of them events; {len(messages.late)} kept for a late one"
+    )
+    if not messages.defects:
+        yield f"           clip_stored came with the receipt's head of the custody log, {messages.custody_head}"
+    yield from (f"DEFECT     {defect}" for defect in messages.defects)
 
 
 def _said(entry: CustodyEntry) -> str:

@@ -15,6 +15,7 @@ from preroll.demo.camera import DemoCamera
 from preroll.demo.dockside import ClipPlaces, DemoDock, Movement
 from preroll.demo.errors import DemoError
 from preroll.demo.keyboard import SpaceBar
+from preroll.demo.messages import NO_BROKER, MessageProof, Post
 from preroll.demo.proof import Opened, StoreProof, open_clip, prove_store
 from preroll.demo.stage import Stage
 from preroll.demo.view import Scene, View
@@ -23,10 +24,14 @@ __all__ = ["PATIENCE_S", "DemoResult", "run_demo"]
 
 PATIENCE_S = 120.0
 _TICK_S = 0.05
+_REPORT_S = 20.0
 
 
 class DemoResult(msgspec.Struct, frozen=True):
-    """What the demo ended with; `clip` lies in the store, `output` is what opening it gave."""
+    """What the demo ended with; `clip` lies in the store, `output` is what opening it gave.
+
+    `messages` is what subscribers got over MQTT, `None` where no broker is installed: that is no good end.
+    """
 
     clip: Path
     output: Path
@@ -38,11 +43,13 @@ class DemoResult(msgspec.Struct, frozen=True):
     acts: tuple[Turn, ...]
     opened: Opened
     store: StoreProof
+    messages: MessageProof | None
 
     @property
     def good(self) -> bool:
         """Whether everything is as it has to be."""
-        return self.authentic and self.released and self.decodes and not self.store.defects
+        told = self.messages is not None and not self.messages.defects
+        return self.authentic and self.released and self.decodes and told and not self.store.defects
 
 
 def run_demo(
@@ -70,9 +77,12 @@ def run_demo(
     """
     with ExitStack() as stack:
         stack.callback(view.close)
-        house = _House(view, playbill, patience_s)
+        post = Post.of(stage)
+        if post is not None:
+            stack.callback(post.close)
+        house = _House(view, playbill, patience_s, post)
         house.reach(Act.FILM)
-        dock = DemoDock(stage)
+        dock = DemoDock(post.stage if post else stage)
         stack.callback(dock.close)
         cable = Cable(stage.camera_line, stage.dock_line)
         stack.callback(cable.close)
@@ -83,17 +93,19 @@ def run_demo(
         cable.plug()
         dock.begin()
         house.dock(camera, dock, places)
+        house.report(camera, dock)
         dock.close()  # while the camera still stands there: the log says `undocked`
         cable.unplug()
         camera.close()
-        return _prove(stage, places, house)
+        return _prove(stage, places, house, post)
 
 
 class _House:
     """The watch over all parts: it shows them, moves the acts on, and loses patience."""
 
-    def __init__(self, view: View, playbill: Playbill, patience_s: float) -> None:
+    def __init__(self, view: View, playbill: Playbill, patience_s: float, post: Post | None = None) -> None:
         self._view = view
+        self._post = post
         self._playbill = playbill
         self._patience_s = patience_s
         self._begin_s = time.monotonic()
@@ -118,7 +130,7 @@ class _House:
         movement = Movement()
         docked = False
         self.reach(Act.DOCK)
-        while self._playbill.current is not Act.VERIFY:
+        while self._playbill.current is not Act.REPORT:
             camera.check()
             dock.check()
             bay = dock.bay
@@ -129,6 +141,15 @@ class _House:
                 (self._playbill.current, movement.mark(bay)), bay.detail or f"the bay is {bay.state}"
             )
             time.sleep(_TICK_S)
+
+    def report(self, camera: DemoCamera, dock: DemoDock) -> None:
+        """Let a late subscriber come, and watch until it sees what the live one sees, or for too long."""
+        end_s = self._now_s() + _REPORT_S
+        while self._post is not None and not self._post.agrees() and self._now_s() < end_s:
+            self._show_parts(camera, dock)
+            time.sleep(_TICK_S)
+        self._show_parts(camera, dock)
+        self.reach(Act.VERIFY)
 
     def reach(self, act: Act) -> None:
         """Begin an act, and show that."""
@@ -168,6 +189,8 @@ class _House:
             lit=camera.lit,
             waits_s=waits_s,
             bay=dock.bay if dock else None,
+            broker=self._post.broker.make.name if self._post else NO_BROKER,
+            messages=self._post.live.messages if self._post else (),
         )
         self._view.show(self._scene)
 
@@ -184,8 +207,9 @@ class _House:
             )
 
 
-def _prove(stage: Stage, places: ClipPlaces, house: _House) -> DemoResult:
+def _prove(stage: Stage, places: ClipPlaces, house: _House, post: Post | None) -> DemoResult:
     proof = prove_store(stage, places)
+    messages = None if post is None else post.finish(places.in_store.name, proof.store.receipt.custody)
     house.reach(Act.OPEN)
     opened_directory = stage.directory / "opened"
     opened_directory.mkdir(exist_ok=True)
@@ -202,4 +226,5 @@ def _prove(stage: Stage, places: ClipPlaces, house: _House) -> DemoResult:
         acts=house.end(),
         opened=opened,
         store=proof.store,
+        messages=messages,
     )

@@ -16,11 +16,12 @@ from host.config import DockConfig
 from host.config import load_config as load_dock_config
 from preroll.demo.errors import StageError
 
-__all__ = ["CAMERA_ID", "DOCK_ID", "STORE_ID", "Stage", "set_stage"]
+__all__ = ["CAMERA_ID", "DOCK_ID", "SITE", "STORE_ID", "Stage", "set_stage", "with_broker"]
 
 CAMERA_ID = "cam-demo"
 DOCK_ID = "dock-demo"
 STORE_ID = "store-demo"
+SITE = "demo"
 _SOCKET_PATH_BYTES = 107  # of sun_path, without its final zero (unix(7))
 
 _MARK = "# Written by `preroll demo`, anew each time."
@@ -76,6 +77,12 @@ retry_s = 2
 [[bay]]
 name = "1"
 serial = {line}
+"""
+_MQTT = """
+[mqtt]  # the broker of one demo: its port is another one the next time
+broker = {broker}
+site = "{site}"
+protocol = "{protocol}"
 """
 
 
@@ -136,6 +143,18 @@ def set_stage(directory: Path, camera: str, window_s: float) -> Stage:
     _check_socket(socket_path(stage.dock))
     _make_keys(directory / "keys")
     return stage
+
+
+def with_broker(stage: Stage, broker: str, protocol: str) -> Stage:
+    """Return the stage with a dock that publishes to a broker by its address, in MQTT of that version.
+
+    Raises:
+        ConfigError: the address cannot be used.
+    """
+    dock_toml = stage.directory / "dock.toml"
+    with dock_toml.open("a", encoding="utf-8") as file:
+        file.write(_MQTT.format(broker=_quoted(broker), site=SITE, protocol=protocol))
+    return msgspec.structs.replace(stage, dock=load_dock_config(dock_toml))
 
 
 def _make_keys(keys: Path) -> None:

@@ -1,5 +1,6 @@
 """What the demo shows while it runs: a live picture on a terminal, a line now and then elsewhere."""
 
+import itertools
 import sys
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from device.recording.machine import RECORDING_STATES
 from device.recording.recorder import RecorderStatus
 from host.bays import BayStatus
 from preroll.demo.acts import WORDS, Act, Turn
+from preroll.demo.messages import Message, said
 from preroll.dock.view import bay_line
 
 __all__ = ["LinesView", "MuteView", "Scene", "TerminalView", "View", "open_view"]
@@ -33,6 +35,10 @@ class Scene(msgspec.Struct, frozen=True):
     """Until the demo presses by itself, `None` if it doesn't wait."""
     bay: BayStatus | None
     """The dock's bay, `None` before the camera is put into it."""
+    broker: str = ""
+    """Which one, or that there is none."""
+    messages: tuple[Message, ...] = ()
+    """What a subscriber got so far."""
 
 
 class View(Protocol):
@@ -59,12 +65,16 @@ class LinesView:
     """A line on standard output for each act and each state of the camera, and every few seconds."""
 
     def __init__(self) -> None:
-        self._acts = 0
-        self._state = ""
+        self._acts = self._messages = 0
+        self._state = self._broker = ""
         self._shown_s = -_LINE_EVERY_S
 
     def show(self, scene: Scene) -> None:
         """Print a line if there is something to say."""
+        if scene.broker != self._broker:
+            self._broker = scene.broker
+            _print(f"{'':11}broker {scene.broker}")
+        self._show_messages(scene)
         for turn in scene.turns[self._acts :]:
             _print(f"{turn.begin_s:6.1f} s  {turn.act:<8} {WORDS[turn.act]}")
             self._acts, self._shown_s = self._acts + 1, turn.begin_s
@@ -76,6 +86,14 @@ class LinesView:
 
     def close(self) -> None:
         """Nothing to leave."""
+
+    def _show_messages(self, scene: Scene) -> None:
+        """Print what came over MQTT; of a bay that moves bytes, the first and the last message of a step."""
+        fresh = scene.messages[self._messages :]
+        for message, following in itertools.zip_longest(fresh, fresh[1:]):
+            if following is None or not _continues(message, following):
+                _print(f"{message.at_s:6.1f} s  mqtt     {said(message)}")
+        self._messages += len(fresh)
 
 
 class TerminalView:
@@ -101,6 +119,18 @@ class TerminalView:
 def open_view() -> View:
     """Return the view that suits standard output."""
     return TerminalView() if sys.stdout.isatty() else LinesView()
+
+
+def _continues(before: Message, after: Message) -> bool:
+    """Whether a message is but the next look at the same step."""
+    if (
+        before.topic != after.topic
+        or not isinstance(before.payload, dict)
+        or not isinstance(after.payload, dict)
+    ):
+        return False
+    step = before.payload.get("step")
+    return step is not None and step == after.payload.get("step")
 
 
 def _print(line: str) -> None:

@@ -115,6 +115,7 @@ def test_the_demo_ends_with_a_clip_that_is_sealed_authentic_and_decodes(tmp_path
     assert list((tmp_path / "vault" / "clips").iterdir()) == []
     assert [stone.name for stone in (tmp_path / "vault" / "tombstones").iterdir()] == [clip.name]
     _check_custody(told["store"])
+    _check_messages(told["messages"], told["store"])
     root_certificate = tmp_path / "keys" / "agency" / "root" / "root.pem"
     places = (str(tmp_path / "store"), str(tmp_path / "vault"))
     verified = run("clip", "verify", *places, "--ca", str(root_certificate))
@@ -134,6 +135,20 @@ def _check_custody(store: dict[str, Any]) -> None:
         "undocked",
     ]
     assert store["receipt"]["custody"]["entries"] == store["custody"][1]["index"]
+
+
+def _check_messages(messages: dict[str, Any], store: dict[str, Any]) -> None:
+    """The dock told a live subscriber of the clip, with the receipt's head, and a late one how things are."""
+    assert messages["defects"] == []
+    stored = [each for each in messages["live"] if (each["payload"] or {}).get("kind") == "clip_stored"]
+    assert stored[0]["payload"]["data"]["custody_head"] == store["receipt"]["custody"]["head"]
+    assert {each["topic"].rpartition("dock-demo/")[2] for each in messages["late"]} == {
+        "state",
+        "info",
+        "bay/1",
+        "camera/cam-demo",
+    }
+    assert messages["live"][-1]["payload"]["state"] == "stopped"
 
 
 def test_an_interrupted_demo_says_what_it_did_not_reach_and_the_next_one_goes_on(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_an_act_that_nobody_saw_counts_as_passed() -> None:
     bill.reach(Act.RELEASE, 9.0)
     assert [turn.act for turn in bill.turns] == list(Act)[: list(Act).index(Act.RELEASE) + 1]
     assert {turn.end_s for turn in bill.turns[:-1]} == {9.0}
-    assert bill.open_acts == (Act.RELEASE, Act.VERIFY, Act.OPEN)
+    assert bill.open_acts == (Act.RELEASE, Act.REPORT, Act.VERIFY, Act.OPEN)
 
 
 def test_at_the_end_nothing_is_open() -> None:

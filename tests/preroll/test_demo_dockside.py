@@ -39,7 +39,7 @@ def test_a_clip_goes_through_the_acts_as_its_files_say(tmp_path: Path) -> None:
     for path in places.on_camera.iterdir():
         path.unlink()
     places.on_camera.rmdir()
-    assert places.act(docked=True) is Act.VERIFY
+    assert places.act(docked=True) is Act.REPORT
 
 
 def test_a_session_that_fails_again_and_again_is_no_movement() -> None:

@@ -11,6 +11,7 @@ from device.recording.machine import State
 from device.recording.recorder import RecorderStatus
 from host.bays import BayState, BayStatus
 from preroll.demo.acts import Act, Playbill
+from preroll.demo.messages import Message
 from preroll.demo.picture import WIDTH, draw
 from preroll.demo.view import LinesView, Scene
 
@@ -91,6 +92,30 @@ def test_the_picture_shows_acts_camera_and_dock() -> None:
     assert "✓ dock ▶ offload · receipt" in during
     assert f"{CLIP}  ciphertext" in during
     assert "1.0 of 4.0 MiB" in during
+
+
+def test_what_came_over_mqtt_is_shown_in_lines_and_in_the_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    bill, view = Playbill(), LinesView()
+    bill.reach(Act.OFFLOAD, 0.0)
+    moving = {"state": "offloading", "clip": CLIP, "step": "ciphertext", "clip_bytes": 4 * MIB}
+    got = [
+        Message(
+            1.0, "preroll/demo/dock-demo/bay/1", retained=False, payload={**moving, "done_bytes": done * MIB}
+        )
+        for done in range(4)
+    ]
+    event = {"number": 7, "kind": "clip_stored", "device": "cam-demo", "clip": CLIP}
+    got.append(Message(2.0, "preroll/demo/dock-demo/event", retained=False, payload=event))
+    shown = msgspec.structs.replace(scene(bill, 3.0, TAKING), broker="mosquitto 2", messages=tuple(got))
+    view.show(shown)
+    view.show(shown)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "mqtt " in line]
+    assert len(lines) == 2  # of the step that moved bytes, only how far it came
+    assert "3.0 of 4.0 MiB" in lines[0]
+    assert f"7 clip_stored cam-demo {CLIP}" in lines[1]
+    page = drawn(shown)
+    assert "mosquitto 2; 5 messages" in page
+    assert "dock-demo/event  7 clip_stored" in page
 
 
 def test_a_stored_clip_fills_its_bar_and_a_fault_says_why() -> None:
