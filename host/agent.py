@@ -215,6 +215,7 @@ class DockAgent:
             moment = CameraMoment(self._now_utc_ns(), manifest.start.boot, manifest.start.monotonic_ns)
             works.station.intake.release(each, reason, operator, moment)
             works.station.note_quarantine(each)
+            works.station.board.tell("quarantine_released", each.key.device, clip, "released by an operator")
         for bay in works.bays:
             bay.look()
         return len(apart)
@@ -278,6 +279,7 @@ class DockAgent:
             self._config,
             self._config.mqtt,
             lambda kind, detail: self._shared.board.announce(kind, None, None, detail),
+            custody=lambda: self._works.custody,
             now_utc_ns=self._now_utc_ns,
         )
         self.listen(reporter.heard)

@@ -86,6 +86,11 @@ class CustodyLog:
             raise
 
     @property
+    def store(self) -> str:
+        """Id of the store."""
+        return self._store
+
+    @property
     def head(self) -> CustodyHead | None:
         """Size and last digest, `None` for an empty log."""
         return self._head
@@ -151,6 +156,33 @@ class CustodyLog:
         except OSError as error:
             raise StorageError("cannot read the custody log", error) from error
         return HeadStanding.KNOWN if hashlib.sha256(line).hexdigest() == shown.head else HeadStanding.FORK
+
+    def after(self, index: int, most: int) -> tuple[ReadEntry, ...]:
+        """Return the entries behind one (0: from the first), at most so many; reads at most 256 lines more.
+
+        Raises:
+            StorageError: the log cannot be read.
+            CustodyError: it was altered since it was opened.
+        """
+        with self._lock:
+            count = min(most, (self._head.entries if self._head else 0) - index)
+            start = self._offsets[index // _STRIDE] if count > 0 else 0
+        found: list[ReadEntry] = []
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                for _ in range(index % _STRIDE if count > 0 else 0):
+                    start += len(file.readline(ENTRY_LIMIT_BYTES))
+                for _ in range(count):
+                    line = file.readline(ENTRY_LIMIT_BYTES)
+                    entry = decode(line[:-1], CustodyEntry)
+                    found.append(ReadEntry(entry, hashlib.sha256(line).hexdigest(), start, start + len(line)))
+                    start += len(line)
+        except OSError as error:
+            raise StorageError("cannot read the custody log", error) from error
+        except DocumentError as error:
+            raise CustodyError("the custody log was altered since it was opened") from error
+        return tuple(found)
 
     def entries(self, *, containing: str = "") -> Iterator[ReadEntry]:
         """Yield the entries whose line contains a word (a clip's name, a digest, a kind), or all.

@@ -2,7 +2,7 @@
 
 from evidence.errors import EvidenceError
 
-__all__ = ["OutboxError", "PayloadError", "PublishError", "TopicError"]
+__all__ = ["OutboxDamagedError", "OutboxError", "PayloadError", "PublishError", "TopicError"]
 
 
 class PublishError(EvidenceError):
@@ -19,3 +19,7 @@ class PayloadError(PublishError):
 
 class OutboxError(PublishError):
     """The outbox cannot be read or written."""
+
+
+class OutboxDamagedError(OutboxError):
+    """The outbox is no outbox any more; another one has to be begun."""

@@ -2,7 +2,8 @@
 
 SQLite with a write-ahead log and `synchronous=FULL`: what `append` returned survives a kill and a power cut. A
 number is given in the transaction that writes the event, so that there is none without an event. Also kept
-here, because it has to outlive the process: the session's number, and which retained topics there are.
+here, because it has to outlive the process: the session's number, which retained topics there are, and how far
+the custody log was followed, noted in the transaction that writes the events made from it.
 
 Never waits for a broker; every call waits for the disk alone. Thread-safe: one connection, one lock.
 """
@@ -11,21 +12,23 @@ import contextlib
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from host.publish.errors import OutboxError
+from host.publish.errors import OutboxDamagedError, OutboxError
 from host.publish.payloads import EventsHeld, Session
+from host.publish.standing import Standing
 
-__all__ = ["KEEP_NS", "Outbox", "StoredEvent"]
+__all__ = ["KEEP_NS", "Draft", "Outbox", "StoredEvent"]
 
 KEEP_NS = 7 * 86_400 * 1_000_000_000
 """How long an acknowledged event can be asked for again."""
 
 _TIMEOUT_S = 10.0
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DROP_SHARE = 100
 _TABLES = """
 CREATE TABLE events (
@@ -33,9 +36,11 @@ CREATE TABLE events (
     kind TEXT NOT NULL,
     utc_ns INTEGER NOT NULL,
     payload BLOB NOT NULL,
-    acknowledged_ns INTEGER
+    acknowledged_ns INTEGER,
+    custody INTEGER
 );
 CREATE INDEX waiting ON events (number) WHERE acknowledged_ns IS NULL;
+CREATE INDEX waiting_custody ON events (custody) WHERE acknowledged_ns IS NULL AND custody IS NOT NULL;
 CREATE TABLE retained (topic TEXT PRIMARY KEY, payload BLOB);
 CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
@@ -49,16 +54,37 @@ class StoredEvent(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-class Outbox:
-    """An open outbox. `limit` bounds the events held: acknowledged ones make room first, then the oldest."""
+class Draft(msgspec.Struct, frozen=True):
+    """An event without its number; `write` makes its payload of it. `custody`: the entry it is made from."""
 
-    def __init__(self, path: Path, *, limit: int = 100_000, keep_ns: int = KEEP_NS) -> None:
-        """Open or make an outbox.
+    kind: str
+    utc_ns: int
+    write: Callable[[int], bytes]
+    custody: int | None = None
+
+
+class Outbox:
+    """An open outbox. `limit` bounds the events held: acknowledged ones make room first, then the oldest.
+
+    `damaged` is set once the file turns out to be broken; nothing more can be kept in it then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limit: int = 100_000,
+        keep_ns: int = KEEP_NS,
+        before: Standing | None = None,
+    ) -> None:
+        """Open or make an outbox; one that is made goes on from how the one `before` it stood.
 
         Raises:
-            OutboxError: it is no database, damaged, of a later version, or storage refuses.
+            OutboxDamagedError: it is no database, or damaged.
+            OutboxError: it is of a later version, or storage refuses.
         """
-        self._path = path
+        self.path = path
+        self.damaged = False
         self._limit = limit
         self._keep_ns = keep_ns
         self._lock = threading.Lock()
@@ -68,10 +94,12 @@ class Outbox:
         except sqlite3.Error as error:
             raise self._explained(error) from error
         try:
-            self._prepare()
+            self._prepare(before)
             with self._reading():
                 self._count = self._one("SELECT count(*) FROM events")
                 self.series = str(self._fact("series"))
+                self.generation = int(self._fact("generation"))
+                self.follows = str(self._fact("follows"))
                 self.dropped = int(self._fact("dropped"))
                 self.announced = int(self._fact("dropped_announced"))
         except OutboxError:
@@ -85,16 +113,38 @@ class Outbox:
             OutboxError: storage refuses; no number was used up.
         """
         with self._writing() as db:
-            if self._count >= self._limit:
-                self._make_room(db)
-            number = int(self._fact("last")) + 1
-            db.execute(
-                "INSERT INTO events (number, kind, utc_ns, payload) VALUES (?, ?, ?, ?)",
-                (number, kind, utc_ns, write(number)),
-            )
-            self._set_fact("last", number)
-            self._count += 1
-        return number
+            return self._add(db, Draft(kind, utc_ns, write))
+
+    def follow(self, store: str, upto: int, drafts: Sequence[Draft]) -> None:
+        """Keep events made from a custody log, and that it was followed up to an entry: both or neither.
+
+        Raises:
+            OutboxError: storage refuses; nothing was kept.
+        """
+        with self._writing() as db:
+            for draft in drafts:
+                self._add(db, draft)
+            self._set_fact(f"followed:{store}", upto)
+
+    def begin_at(self, store: str, entries: int) -> None:
+        """Note that a store's custody log is followed from behind an entry on.
+
+        Raises:
+            OutboxError: storage refuses.
+        """
+        with self._writing():
+            self._set_fact(f"began:{store}", entries)
+            self._set_fact(f"followed:{store}", entries)
+
+    def followed(self, store: str) -> int | None:
+        """Return the entry up to which a store's custody log was followed; `None`: it never was.
+
+        Raises:
+            OutboxError: it cannot be read.
+        """
+        with self._reading():
+            found = self._fact(f"followed:{store}", -1)
+            return None if found == -1 else int(found)
 
     def waiting(self, after: int, count: int) -> tuple[StoredEvent, ...]:
         """Return events that the broker has not acknowledged, in order, from the first behind a number.
@@ -145,8 +195,8 @@ class Outbox:
             self._count -= gone
         return gone
 
-    def held(self) -> EventsHeld:
-        """Say what can be replayed, and what was dropped.
+    def held(self, store: str = "") -> EventsHeld:
+        """Say what can be replayed, what was dropped, and how far a store's custody log was followed.
 
         Raises:
             OutboxError: it cannot be read.
@@ -158,6 +208,32 @@ class Outbox:
                 first=first,
                 last=int(self._fact("last")),
                 dropped=int(self._fact("dropped")),
+                generation=self.generation,
+                custody_after=int(self._fact(f"began:{store}", 0)),
+                custody_told=int(self._fact(f"followed:{store}", 0)),
+            )
+
+    def standing(self) -> Standing:
+        """Say what has to be known if this file is lost; of the custody log what the broker has acknowledged.
+
+        Raises:
+            OutboxError: it cannot be read.
+        """
+        with self._reading() as db:
+            first = db.execute(
+                "SELECT min(custody) FROM events WHERE acknowledged_ns IS NULL AND custody IS NOT NULL"
+            ).fetchone()[0]
+            rows = db.execute("SELECT name, value FROM facts WHERE name LIKE 'followed:%'").fetchall()
+            followed = {name.partition(":")[2]: int(value) for name, value in rows}
+            if first is not None:
+                followed = {store: min(upto, first - 1) for store, upto in followed.items()}
+            return Standing(
+                series=self.series,
+                generation=self.generation,
+                last=int(self._fact("last")),
+                session=int(self._fact("session")),
+                custody=followed,
+                topics=tuple(row[0] for row in db.execute("SELECT topic FROM retained ORDER BY topic")),
             )
 
     def take_dropped(self) -> int:
@@ -225,26 +301,58 @@ class Outbox:
         with self._lock:
             self._db.close()
 
-    def _prepare(self) -> None:
+    def _prepare(self, before: Standing | None) -> None:
         with self._reading() as db:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=1000"):
                 db.execute(f"PRAGMA {pragma}").close()
             version = self._one("PRAGMA user_version")
+            found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if found != "ok":
+                raise self._broken(found)
         if version > _SCHEMA_VERSION:
             raise OutboxError(
-                f"the outbox {self._path.name} is of a later version",
+                f"the outbox {self.path.name} is of a later version",
                 expected=f"{_SCHEMA_VERSION}",
                 found=f"{version}",
                 remedy="run the later agent",
             )
+        if 0 < version < _SCHEMA_VERSION:
+            raise self._broken(f"version {version}, of before the first release")
         if version == 0:
-            with self._writing() as db:
-                for statement in _TABLES.split(";\n"):
-                    db.execute(statement)
-                for name in ("last", "dropped", "dropped_announced", "session"):
-                    self._set_fact(name, 0)
-                self._set_fact("series", secrets.token_hex(8))
-                db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            self._make(before or Standing(series="", generation=0, last=0, session=0))
+
+    def _make(self, before: Standing) -> None:
+        facts: dict[str, int | str] = {
+            "last": 0,
+            "dropped": 0,
+            "dropped_announced": 0,
+            "session": before.session,
+            "series": secrets.token_hex(8),
+            "generation": before.generation + 1,
+            "follows": before.series,
+        }
+        for store, entries in before.custody.items():
+            facts |= {f"began:{store}": entries, f"followed:{store}": entries}
+        with self._writing() as db:
+            for statement in _TABLES.split(";\n"):
+                db.execute(statement)
+            for name, value in facts.items():
+                self._set_fact(name, value)
+            db.executemany("INSERT INTO retained (topic) VALUES (?)", [(each,) for each in before.topics])
+            db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+    def _add(self, db: sqlite3.Connection, draft: Draft) -> int:
+        """Give an event the next number."""
+        if self._count >= self._limit:
+            self._make_room(db)
+        number = int(self._fact("last")) + 1
+        db.execute(
+            "INSERT INTO events (number, kind, utc_ns, payload, custody) VALUES (?, ?, ?, ?, ?)",
+            (number, draft.kind, draft.utc_ns, draft.write(number), draft.custody),
+        )
+        self._set_fact("last", number)
+        self._count += 1
+        return number
 
     def _make_room(self, db: sqlite3.Connection) -> None:
         """Drop the oldest: what the broker has, or else what it never got, which is counted."""
@@ -267,9 +375,11 @@ class Outbox:
         with self._reading() as db:
             return tuple(StoredEvent(*row) for row in db.execute(query, values).fetchall())
 
-    def _fact(self, name: str) -> int | str:
+    def _fact(self, name: str, otherwise: int | None = None) -> int | str:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        value: int | str = row[0]
+        value: int | str | None = otherwise if row is None else row[0]
+        if value is None:
+            raise self._broken(f"no {name}")
         return value
 
     def _set_fact(self, name: str, value: int | str) -> None:
@@ -300,9 +410,15 @@ class Outbox:
                     db.execute("ROLLBACK")
                 raise
 
+    def _broken(self, found: str) -> OutboxDamagedError:
+        self.damaged = True
+        return OutboxDamagedError(f"cannot use the outbox {self.path.name}", found=found)
+
     def _explained(self, error: sqlite3.Error) -> OutboxError:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+            return self._broken(str(error))
         return OutboxError(
-            f"cannot use the outbox {self._path.name}",
+            f"cannot use the outbox {self.path.name}",
             found=str(error),
             remedy="make space, or move the file away: events then begin a new series",
         )

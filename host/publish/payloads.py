@@ -97,13 +97,17 @@ class StoreSpace(msgspec.Struct, frozen=True, kw_only=True):
 class EventsHeld(msgspec.Struct, frozen=True, kw_only=True):
     """The outbox: numbers `first` to `last` can be replayed (0: none yet); `dropped` were lost at its bound.
 
-    `series` is another one after the outbox was lost, and numbers begin at 1 again.
+    `series` is another one after the outbox was lost, and numbers begin at 1 again; `generation` counts the
+    series. Each entry of the custody log behind `custody_after`, up to `custody_told`, has its event.
     """
 
     series: _Hex64
     first: Count
     last: Count
     dropped: Count
+    generation: Positive = 1
+    custody_after: Count = 0
+    custody_told: Count = 0
 
 
 class InfoPayload(Payload, frozen=True, kw_only=True):

@@ -15,22 +15,23 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from evidence.clock import format_utc
+from evidence.storage import StorageError
 from host.control import BrokerStatus
 from host.publish.core import Core
+from host.publish.drafts import draft_event
 from host.publish.errors import OutboxError, PublishError
+from host.publish.follower import Follower, follow_pages
 from host.publish.link import PahoLink
 from host.publish.outbox import Outbox
 from host.publish.payloads import (
     BayPayload,
     CameraPayload,
     DataValue,
-    EventPayload,
     InfoPayload,
     decode_payload,
 )
 from host.publish.phases import Phase, Timing
-from host.publish.projection import checked, later_of, plain, topic_of
+from host.publish.projection import checked, later_of, topic_of
 from host.publish.signals import (
     Abort,
     Acknowledge,
@@ -56,6 +57,7 @@ from host.publish.signals import (
     Unsubscribe,
     Written,
 )
+from host.publish.standing import Standing, keep_standing
 from host.publish.takeup import Estate
 from host.publish.topics import Topics
 
@@ -66,6 +68,8 @@ _ROUND_S = 1.0
 _FLUSH_S = 0.2
 _FLUSH_COUNT = 64
 _EXPIRE_NS = 3600 * 1_000_000_000
+_STANDING_NS = 10 * 1_000_000_000
+_PAGES = 4
 _NS_PER_S = 1e9
 
 
@@ -78,6 +82,7 @@ class Publisher:
         topics: Topics,
         link: PahoLink,
         *,
+        follower: Follower | None = None,
         bays: tuple[str, ...] = (),
         retired: tuple[str, ...] = (),
         timing: Timing | None = None,
@@ -87,7 +92,8 @@ class Publisher:
     ) -> None:
         """Take up what an earlier run left behind: cameras are shown again, what is gone is cleared.
 
-        `bays` are those of the configuration, `retired` the cameras that are no more.
+        `bays` are those of the configuration, `retired` the cameras that are no more; `follower` makes events
+        of a custody log.
 
         Raises:
             OutboxError: the outbox cannot be used.
@@ -95,6 +101,7 @@ class Publisher:
         self._outbox = outbox
         self._topics = topics
         self._link = link
+        self._follower = follower
         self._on_trouble = on_trouble
         self._now_ns = now_ns
         self._now_utc_ns = now_utc_ns
@@ -106,7 +113,8 @@ class Publisher:
         self._dropped_told = outbox.announced
         self._acknowledged: list[int] = []
         self._flush_ns: int | None = None
-        self._expire_ns = 0
+        self._expire_ns = self._standing_ns = 0
+        self._standing: Standing | None = None
         kept = outbox.retained()
         self._remembered = set(kept)
         self._core = Core(topics, outbox.open_session(), outbox.series, timing, random.random)
@@ -116,8 +124,13 @@ class Publisher:
                 self._changes[topic] = said, True
                 if said:
                     self._shown[topic] = decode_payload(said, CameraPayload)
+        self._wake_lock = threading.Lock()
+        self._open = True
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        if outbox.follows and outbox.held().last == 0:
+            self.event("outbox_replaced", data={"before": outbox.follows, "generation": outbox.generation})
+        self._keep_standing()
 
     @property
     def alive(self) -> bool:
@@ -154,24 +167,18 @@ class Publisher:
         data: dict[str, DataValue] | None = None,
     ) -> int | None:
         """Write an event to disk; it is published from there. Returns its number; `None` if it is lost."""
-        utc_ns = self._now_utc_ns()
-
-        def write(number: int) -> bytes:
-            payload = EventPayload(
-                dock=self._topics.dock,
-                series=self._outbox.series,
-                number=number,
-                utc=format_utc(utc_ns),
-                kind=kind,
+        try:
+            draft = draft_event(
+                self._topics.dock,
+                self._outbox.series,
+                self._now_utc_ns(),
+                kind,
                 device=device,
                 clip=clip,
-                detail=plain(detail),
-                data=data or {},
+                detail=detail,
+                data=data,
             )
-            return checked(payload)
-
-        try:
-            number = self._outbox.append(kind, utc_ns, write)
+            number = self._outbox.append(draft.kind, draft.utc_ns, draft.write)
         except PublishError as error:
             with self._lock:
                 self._lost += 1
@@ -180,6 +187,12 @@ class Publisher:
         self._written = True
         self._wake()
         return number
+
+    def follow(self, pages: int = 1) -> None:
+        """Make events of what is new in the custody log; the publisher's thread looks at what more there is."""
+        if self._follower is not None and follow_pages(self._follower, self._on_trouble, pages):
+            self._written = True
+            self._wake()
 
     def show(self, payload: BayPayload | CameraPayload | InfoPayload, *, urgent: bool = True) -> None:
         """Show a bay, a camera or the dock; what differs only in `utc` from what is shown changes nothing."""
@@ -210,8 +223,10 @@ class Publisher:
 
     def close(self) -> None:
         """Release what is left once the thread has ended."""
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._wake_lock:
+            self._open = False
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _run(self) -> None:
         self._remember(self._topics.state, None)
@@ -221,11 +236,13 @@ class Publisher:
                 for signal in self._link.wait(self._wake_read, self._timeout_s()):
                     self._apply(signal)
                 self._link.keep_alive()
+                self.follow(_PAGES)
                 self._take_changes()
                 self._upkeep()
                 self._apply(Tick())
         finally:
             self._flush()
+            self._keep_standing()
             self._link.abort()
 
     def _timeout_s(self) -> float:
@@ -234,8 +251,9 @@ class Publisher:
         return most_s if due_ns is None else min(most_s, max(0.0, (due_ns - self._now_ns()) / _NS_PER_S))
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._wake_write, b"\0")
+        with self._wake_lock, contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+            if self._open:
+                os.write(self._wake_write, b"\0")
 
     def _take_changes(self) -> None:
         """Hand over what the agent told since the last round."""
@@ -334,7 +352,20 @@ class Publisher:
             self._expire_ns = now_ns + _EXPIRE_NS
             with self._explained():
                 self._outbox.expire(self._now_utc_ns())
+        if now_ns >= self._standing_ns:
+            self._standing_ns = now_ns + _STANDING_NS
+            self._keep_standing()
         self._tell_dropped()
+
+    def _keep_standing(self) -> None:
+        """Keep, beside the outbox, what has to be known if that is lost."""
+        try:
+            standing = self._outbox.standing()
+            if standing != self._standing:
+                keep_standing(self._outbox.path, standing)
+                self._standing = standing
+        except (OutboxError, StorageError) as error:
+            self._on_trouble(str(error))
 
     def _flush(self) -> None:
         if self._acknowledged:

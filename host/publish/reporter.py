@@ -18,8 +18,11 @@ from host.control import BrokerStatus
 from host.mqttsection import MqttSection
 from host.offload.notices import Notice
 from host.publish.broker import BrokerSettings, parse_broker
+from host.publish.drafts import FOLLOWED
 from host.publish.errors import OutboxError
+from host.publish.follower import CustodySource, Follower
 from host.publish.link import PahoLink
+from host.publish.opening import open_outbox
 from host.publish.outbox import Outbox
 from host.publish.payloads import CameraPayload, DataValue, InfoPayload, StoreSpace
 from host.publish.phases import Timing
@@ -60,7 +63,11 @@ def settings_of(section: MqttSection, dock: str) -> BrokerSettings:
 
 
 class Reporter:
-    """One dock's reports. `announce` tells people at the dock; `look` is to be called about once a second."""
+    """One dock's reports. `announce` tells people at the dock; `look` is to be called about once a second.
+
+    `custody` gives the log of the open store. What is in it becomes events from there, notices only say that
+    something is new.
+    """
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Reporter:
         section: MqttSection,
         announce: Callable[[str, str], object],
         *,
+        custody: Callable[[], CustodySource],
         now_utc_ns: Callable[[], int],
         timing: Timing | None = None,
     ) -> None:
@@ -76,6 +84,8 @@ class Reporter:
         self._path = Path(config.dock.state) / "outbox.db"
         self._bays = tuple(each.name for each in config.bay)
         self._announce = announce
+        self._custody = custody
+        self._begin = custody().head
         self._now_utc_ns = now_utc_ns
         progress_ns = int(section.progress_s * 1e9)
         self._timing = timing or Timing(progress_ns=progress_ns, window=section.window)
@@ -102,11 +112,15 @@ class Reporter:
         self._next_open_ns = now_ns + _REOPEN_NS
         outbox: Outbox | None = None
         try:
-            outbox = Outbox(self._path, limit=section.outbox_events)
+            outbox, trouble = open_outbox(self._path, limit=section.outbox_events)
+            if trouble:
+                self._trouble(trouble)
+            follower = Follower(outbox, self._dock, self._custody, self._begin, self._trouble)
             publisher = Publisher(
                 outbox,
                 Topics(section.prefix, section.site, self._dock),
                 PahoLink(settings_of(section, self._dock)),
+                follower=follower,
                 bays=self._bays,
                 retired=section.retired,
                 timing=self._timing,
@@ -126,14 +140,17 @@ class Reporter:
         if isinstance(change, BayStatus):
             with self._lock:
                 self._bay_changed(change)
+        elif change.kind in FOLLOWED and (change.kind != "fork" or change.clip is not None):
+            if self._publisher is not None:  # else the log keeps it
+                self._publisher.follow()
         elif change.kind != BROKER_NOTICE:
-            data: dict[str, DataValue] = {}
-            if change.custody is not None:
-                data = {"custody_entries": change.custody.entries, "custody_head": change.custody.head}
-            self._event(change.kind, device=change.device, clip=change.clip, detail=change.detail, data=data)
+            self._event(change.kind, device=change.device, clip=change.clip, detail=change.detail, data={})
 
     def look(self, now_ns: int, store: str, health: StoreHealth, custody_entries: int) -> None:
         """Show how the dock stands, every 10 s; open again what could not be opened."""
+        if self._outbox is not None and self._outbox.damaged:
+            self._let_go()
+            self._next_open_ns = now_ns
         if self._publisher is None or self._outbox is None:
             if now_ns >= self._next_open_ns:
                 self.open(now_ns)
@@ -144,7 +161,7 @@ class Reporter:
         if not self._publisher.alive:
             self._trouble("the publisher has stopped working; restart the agent")
         try:
-            held = self._outbox.held()
+            held = self._outbox.held(store)
         except OutboxError as error:
             self._trouble(str(error))
             return
@@ -169,13 +186,19 @@ class Reporter:
 
     def close(self) -> None:
         """Say `stopped`, and end."""
-        if self._closed or self._publisher is None or self._outbox is None:
+        if not self._closed:
+            self._closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        publisher, outbox = self._publisher, self._outbox
+        if publisher is None or outbox is None:
             return
-        self._closed = True
-        self._publisher.stop()
-        if self._publisher.join(_JOIN_S):
-            self._publisher.close()
-            self._outbox.close()
+        self._publisher = self._outbox = None
+        publisher.stop()
+        if publisher.join(_JOIN_S):
+            publisher.close()
+            outbox.close()
 
     def _bay_changed(self, now: BayStatus) -> None:
         before = self._last.get(now.bay)

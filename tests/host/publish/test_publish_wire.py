@@ -13,6 +13,7 @@ import pytest
 from evidence.documents import CustodyHead
 from host.bays.status import BayState, BayStatus, CameraStatus
 from host.config import BaySection, DockConfig, DockSection, StoreSection
+from host.custody import CustodyLog
 from host.mqttsection import MqttSection
 from host.offload.accounts import Completeness
 from host.offload.notices import Notice
@@ -98,19 +99,35 @@ def test_every_reference_leads_somewhere() -> None:
         jsonschema.Draft202012Validator.check_schema(written["components"]["schemas"][name])
 
 
-def reporter(bench: PublishBench, port: int) -> Reporter:
+def custody_log(bench: PublishBench) -> CustodyLog:
+    """A log of eleven entries, from before there was a broker."""
+    log = CustodyLog(bench.directory / "custody.jsonl", "dock7-a")
+    bench.stack.callback(log.close)
+    for _ in range(11):
+        log.append("docked", utc_ns=10**18, device="cam0042", detail={"bay": "1"})
+    return log
+
+
+def reporter(bench: PublishBench, port: int, log: CustodyLog) -> Reporter:
     config = DockConfig(
         dock=DockSection(id="dock7", state=str(bench.directory)),
         store=StoreSection(path="store", id="dock7-a"),
         bay=tuple(BaySection(name=name, tcp="127.0.0.1:1") for name in ("1", "2")),
     )
     section = MqttSection(broker=f"mqtt://127.0.0.1:{port}", site="north")
-    made = Reporter(config, section, lambda _kind, _detail: None, now_utc_ns=lambda: 10**18, timing=QUICK)
+    made = Reporter(
+        config,
+        section,
+        lambda _kind, _detail: None,
+        custody=lambda: log,
+        now_utc_ns=lambda: 10**18,
+        timing=QUICK,
+    )
     bench.stack.callback(made.close)
     return made
 
 
-def play(made: Reporter) -> None:
+def play(made: Reporter, log: CustodyLog) -> CustodyHead:
     """Two bays; a camera comes, is offloaded, and goes."""
     made.look(1, "dock7-a", StoreHealth(StoreState.READY, "", None), 7)
     made.heard(BayStatus("2", "tcp:2"))
@@ -119,12 +136,15 @@ def play(made: Reporter) -> None:
     made.heard(docked)
     step = BayStatus("1", "tcp:1", BayState.OFFLOADING, "", "cam0042", CLIP, "ciphertext", 5, 9)
     made.heard(step)
-    custody = CustodyHead(entries=12, head="ab" * 32)
+    custody = log.append(
+        "clip_stored", utc_ns=10**18, device="cam0042", clip=CLIP, manifest_sha256="cd" * 32, detail={}
+    )
     made.heard(Notice(UTC, "clip_stored", "cam0042", CLIP, "fetched", custody=custody))
     made.heard(Notice(UTC, "integrity_alarm", None, None, "x" * 3000))
     made.heard(Notice(UTC, "broker", None, None, "never published"))
     made.heard(BayStatus("1", "tcp:1", BayState.READY, "", "cam0042", stored=1, camera=camera_status()))
     made.heard(BayStatus("1", "tcp:1"))
+    return custody
 
 
 @needs_mosquitto
@@ -132,8 +152,9 @@ def play(made: Reporter) -> None:
 def test_a_late_subscriber_sees_the_whole_picture(bench: PublishBench) -> None:
     port = bench.broker().port
     watcher = bench.watcher(port)
-    made = reporter(bench, port)
-    play(made)
+    log = custody_log(bench)
+    made = reporter(bench, port, log)
+    custody = play(made, log)
     watcher.wait(lambda: len(watcher.events()) == 4)
     wait_until(lambda: made._publisher is not None and made._publisher._core.flow.settled_all)
     tool = shutil.which("mosquitto_sub")
@@ -176,7 +197,7 @@ def test_a_late_subscriber_sees_the_whole_picture(bench: PublishBench) -> None:
         (4, "camera_undocked"),
     ]
     stored = watcher.events()[1]
-    assert (stored.clip, stored.data) == (CLIP, {"custody_entries": 12, "custody_head": "ab" * 32})
+    assert (stored.clip, stored.data) == (CLIP, {"custody_entries": 12, "custody_head": custody.head})
     for message in watcher.messages:
         jsonschema.validate(json.loads(message.payload), schema_of(route_of(message.topic)))
     assert {route_of(each.topic) for each in watcher.messages} == {"state", "info", "bay", "camera", "event"}
