@@ -3,6 +3,8 @@
 from host.publish.broker import BrokerSettings, parse_broker
 from host.publish.errors import OutboxError, PayloadError, PublishError, TopicError
 from host.publish.link import PahoLink
+from host.publish.linking import Link
+from host.publish.memory import MemoryBroker, MemoryLink
 from host.publish.outbox import Outbox
 from host.publish.payloads import (
     BayPayload,
@@ -32,6 +34,9 @@ __all__ = [
     "EventPayload",
     "EventsHeld",
     "InfoPayload",
+    "Link",
+    "MemoryBroker",
+    "MemoryLink",
     "Outbox",
     "OutboxError",
     "PahoLink",

@@ -21,7 +21,7 @@ from host.publish.core import Core
 from host.publish.drafts import draft_event
 from host.publish.errors import OutboxError, PublishError
 from host.publish.follower import Follower, follow_pages
-from host.publish.link import PahoLink
+from host.publish.linking import Link
 from host.publish.outbox import Outbox
 from host.publish.payloads import (
     BayPayload,
@@ -80,7 +80,7 @@ class Publisher:
         self,
         outbox: Outbox,
         topics: Topics,
-        link: PahoLink,
+        link: Link,
         *,
         follower: Follower | None = None,
         bays: tuple[str, ...] = (),
