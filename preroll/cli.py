@@ -58,6 +58,7 @@ _DOCK = LazyGroup(
     {
         "run": ("preroll.commands.dock:run", "The dock agent."),
         "status": ("preroll.commands.dock:status", "Bays, quarantine, store."),
+        "watch": ("preroll.commands.dock_watch:watch", "A site, seen through MQTT alone."),
         "assign": ("preroll.commands.dock:assign", "A camera to a wearer, for a shift."),
         "enrol": ("preroll.commands.dock_enrol:enrol", "A new camera."),
         "release": ("preroll.commands.dock:release", "A clip out of quarantine."),
@@ -91,7 +92,7 @@ root = LazyGroup(
     {
         "demo": ("preroll.commands.demo:command", "Camera and dock on one machine, from press to opened clip."),
         "device": ("preroll.cli:_DEVICE", "The camera: run, selftest."),
-        "dock": ("preroll.cli:_DOCK", "The dock: run, status, assign, enrol, release, custody."),
+        "dock": ("preroll.cli:_DOCK", "The dock: run, status, watch, assign, enrol, release, custody."),
         "keys": ("preroll.commands.keys:command", "Agencies, keys and certificates."),
         "clip": ("preroll.cli:_CLIP", "Clips: list, verify, decrypt, dispose."),
         "config": ("preroll.cli:_CONFIG", "Check a configuration, or sign one."),
