@@ -147,7 +147,7 @@ class CameraRig:
         return self.tap(self.settings.hold_s * 1000 + _MARGIN_MS)
 
     def play(self, levels: Sequence[tuple[bool, float]]) -> list[PinTime]:
-        """Give the button's line these levels (high is open) at these milliseconds; returns when it had each."""
+        """Give the button's line levels (high is open) at their milliseconds; returns when it had each."""
         return self.board.drive([PinEdge(BUTTON, high, round(ms * _NS_PER_MS)) for high, ms in levels])
 
     def clips(self) -> list[str]:

@@ -76,7 +76,10 @@ class PinEdge:
 
 @dataclass(frozen=True)
 class PinTime:
-    """When an edge was made: between these two instants of the board's CLOCK_MONOTONIC."""
+    """The bench moved a line between these two instants of the board's CLOCK_MONOTONIC.
+
+    The interrupt may come later: on a simulated line up to a tick, 10 ms (edge_times.py).
+    """
 
     after_ns: int
     before_ns: int
@@ -108,6 +111,8 @@ class Places:
     """What was put on it; survives a power cut."""
     card: str
     """The card's mount point."""
+    card_device: str
+    """Its block device."""
     camera_port: str
     """The camera's end of its serial gadget."""
     preroll: str
@@ -227,6 +232,10 @@ class Board(Computer, Protocol):
     @property
     def dock_port(self) -> str:
         """The serial port there."""
+        ...
+
+    def fresh_card(self) -> None:
+        """Put an empty card in; the board is off afterwards."""
         ...
 
     def boot(self, *, timeout_s: float = 60) -> None:

@@ -29,6 +29,7 @@ __all__ = ["VirtualBoard"]
 
 _SHARE = "/run/share"
 _CARD = "/mnt/card"
+_CARD_DEVICE = "/dev/ubda"
 _BATTERY = Path("/sys/module/test_power/parameters")
 _BIN = CHECKOUT / ".venv" / "bin"
 _PATH = f"{_BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -83,6 +84,7 @@ class VirtualBoard:
         return Places(
             files=_SHARE,
             card=_CARD,
+            card_device=_CARD_DEVICE,
             camera_port="/dev/ttyGS0",
             preroll=str(_BIN / "preroll"),
             python=str(_BIN / "python"),
@@ -122,6 +124,12 @@ class VirtualBoard:
     def dock_port(self) -> str:
         """The serial port there."""
         return "/dev/ttyACM0"
+
+    def fresh_card(self) -> None:
+        """Put an empty card of the same size in; see `Board`."""
+        self.cut_power()
+        size_mib = self.card.path.stat().st_size // (1024 * 1024)
+        self.card = CardImage.create(self.card.path, size_mib, self.card.filesystem)
 
     def boot(self, *, timeout_s: float = 60) -> None:
         """Switch power on and wait until commands run; see `Board`."""
@@ -320,7 +328,7 @@ class VirtualBoard:
     def mount_card(self, device: str = "", *, options: str = "") -> None:
         """Mount the card; see `Board`."""
         kind = self.card.filesystem
-        self._ask("mount", source=device or "/dev/ubda", target=_CARD, kind=kind, options=options)
+        self._ask("mount", source=device or _CARD_DEVICE, target=_CARD, kind=kind, options=options)
 
     def unmount_card(self) -> None:
         """Take it away in order."""

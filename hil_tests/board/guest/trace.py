@@ -12,9 +12,10 @@ _LINE_EVENT = "gpio_value"
 
 
 class Trace:
-    """Reads the kernel's trace as it comes; `fd` is readable when there is more. `base` is the chip's first number.
+    """Reads the kernel's trace as it comes; `fd` is readable when there is more.
 
-    Times are CLOCK_MONOTONIC in nanoseconds, to the microsecond.
+    `base` is the number that the kernel gives the chip's first line. Times are CLOCK_MONOTONIC in
+    nanoseconds, to the microsecond.
     """
 
     def __init__(self, base: int) -> None:
@@ -32,7 +33,7 @@ class Trace:
         (place / "enable").write_text("1")
 
     def read(self) -> tuple[list[tuple[int, int, int]], list[tuple[int, str, str]]]:
-        """Take what has happened since: (time, line, level) of output lines; (time, event, text) of the rest."""
+        """Take what has happened since: (time, line, level) of output lines, (time, event, text) of others."""
         try:
             while chunk := os.read(self.fd, 65_536):
                 self._rest += chunk

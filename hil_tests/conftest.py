@@ -1,0 +1,80 @@
+"""The bench: which board the suite runs on, what a test needs of it, a fresh camera for each test."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil_tests.board.card import CardImage
+from hil_tests.board.protocol import Board, Capability
+from hil_tests.board.virtual import VirtualBoard
+from hil_tests.camera_rig import CameraRig, CameraSettings, Keys, make_keys
+from hil_tests.dock_rig import DockRig
+
+_VIRTUAL = Path(__file__).with_name("virtual.yaml")
+NewCamera = Callable[..., CameraRig]
+NewDock = Callable[[], DockRig]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Use the virtual board where no environment is named."""
+    if config.pluginmanager.hasplugin("labgrid") and not (config.option.lg_env or os.environ.get("LG_ENV")):
+        config.option.lg_env = str(_VIRTUAL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*capabilities): what the board must be able to do")
+
+
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
+    """The board of this run, off. Without labgrid it is the virtual one."""
+    if request.config.pluginmanager.hasplugin("labgrid"):
+        target: Any = request.getfixturevalue("target")
+        yield target.get_driver("PowerProtocol").board
+        return
+    directory = tmp_path_factory.mktemp("bench")
+    with VirtualBoard(directory, CardImage.create(directory / "card.img")) as board:
+        yield board
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
+    """The board, booted, with an empty card mounted; power is cut afterwards."""
+    needed = {each for marker in request.node.iter_markers("needs") for each in marker.args}
+    missing = sorted(needed - bench.capabilities)
+    if missing:
+        pytest.skip(f"the board {bench.name!r} has no {', '.join(missing)}")
+    bench.fresh_card()
+    bench.boot()
+    bench.mount_card()
+    yield bench
+    if Capability.HARD_CUT in bench.capabilities:
+        bench.cut_power()
+    else:
+        bench.power_off()
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """One agency with its camera and its dock, for the whole run."""
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def new_camera(board: Board, keys: Keys) -> NewCamera:
+    """Make cameras on the board; what differs from the usual settings is named."""
+
+    def make(**settings: Any) -> CameraRig:
+        return CameraRig(board, keys, CameraSettings(**settings))
+
+    return make
+
+
+@pytest.fixture
+def new_dock(board: Board, keys: Keys) -> NewDock:
+    """Make a dock at the other end of the USB cable."""
+    return lambda: DockRig(board, keys)
