@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -131,7 +132,7 @@ def test_a_gap_is_asked_for_and_filled(bench: PublishBench) -> None:
         wait_until(lambda: bool([*seen.look(0.1)]) and _top(seen) == 2)
         client = feed._link._client
         line = None if client is None else client.socket()
-        assert line is not None
+        assert isinstance(line, socket.socket)
         line.shutdown(socket.SHUT_RDWR)  # and nobody looks, until more has happened
         for number in (3, 4):
             running.publisher.event("fault", detail=str(number))
