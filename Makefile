@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_ARGS ?=
 FUZZ_SECONDS ?= 20
+HIL := .venv-hil
+HIL_ENV ?= hil_tests/virtual.yaml
+HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 4
 
-.PHONY: help demo test long check bench fuzz lock docs clean
+.PHONY: help demo test long check bench fuzz hil lock docs clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -17,6 +20,7 @@ help:
 	@echo "make check   lint, types and import rules alone"
 	@echo "make bench   measurements beside peers"
 	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
+	@echo "make hil     the suite on a virtual board with power that is cut (HIL_ENV=hil_tests/pi.yaml: on a real one)"
 	@echo "make docs    write the generated parts of docs/ again"
 	@echo "make lock    resolve the locked versions again"
 
@@ -55,6 +59,21 @@ bench: $(VENV)/.test
 fuzz: $(VENV)/.test
 	$(BIN)/python -m bench.fuzz --seconds $(FUZZ_SECONDS)
 
+# labgrid brings its own fork of pyserial, hence an environment apart from the camera's; the board runs the camera's.
+$(HIL)/.hil: requirements/hil.txt scripts/system-packages
+	scripts/system-packages hil
+	$(PYTHON) -m venv $(HIL)
+	$(HIL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/hil.txt
+	@touch $@
+
+$(VENV)/.board: $(VENV)/.test requirements/board.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/board.txt
+	@touch $@
+
+hil: $(VENV)/.board $(HIL)/.hil
+	hil_tests/board/build-kernel
+	$(HIL)/bin/pytest hil_tests --lg-env $(HIL_ENV) --junitxml build/hil/junit.xml $(HIL_ARGS)
+
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs
 
@@ -63,6 +82,10 @@ lock:
 	    --custom-compile-command "make lock" --extra demo --extra dock pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --extra demo --extra dock --group dev -c requirements/demo.txt pyproject.toml -o requirements/test.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" -c requirements/test.txt requirements/hil.in -o requirements/hil.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" -c requirements/device.txt requirements/board.in -o requirements/board.txt
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(HIL) .mypy_cache .ruff_cache .pytest_cache .hypothesis
