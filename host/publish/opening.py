@@ -21,7 +21,6 @@ def open_outbox(path: Path, *, limit: int = 100_000) -> tuple[Outbox, str]:
         OutboxError: it is of a later version, or storage refuses.
     """
     before = read_standing(path)
-    there = path.exists()
     trouble = ""
     try:
         outbox = Outbox(path, limit=limit, before=before)
@@ -30,8 +29,8 @@ def open_outbox(path: Path, *, limit: int = 100_000) -> tuple[Outbox, str]:
     else:
         stands = outbox.standing()
         if before is None or stands.generation > before.generation:
-            missing = before is not None and not there
-            return outbox, f"the outbox {path.name} is gone; another series begins" if missing else ""
+            fresh = before is not None and stands.last == 0
+            return outbox, f"the outbox {path.name} is gone; another series begins" if fresh else ""
         if stands.age >= before.age:
             if stands.session < before.session:
                 outbox.note_session(before.session)

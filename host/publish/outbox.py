@@ -15,9 +15,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from host.publish.errors import OutboxDamagedError, OutboxError
+from host.publish.outboxfile import SCHEMA_VERSION, TABLES, Draft, StoredEvent, first_facts
 from host.publish.payloads import EventsHeld, Session
 from host.publish.standing import Standing
 
@@ -27,40 +26,8 @@ KEEP_NS = 7 * 86_400 * 1_000_000_000
 """How long an acknowledged event can be asked for again."""
 
 _TIMEOUT_S = 10.0
-_SCHEMA_VERSION = 2
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _DROP_SHARE = 100
-_TABLES = """
-CREATE TABLE events (
-    number INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL,
-    utc_ns INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    acknowledged_ns INTEGER,
-    custody INTEGER
-);
-CREATE INDEX waiting ON events (number) WHERE acknowledged_ns IS NULL;
-CREATE INDEX waiting_custody ON events (custody) WHERE acknowledged_ns IS NULL AND custody IS NOT NULL;
-CREATE TABLE retained (topic TEXT PRIMARY KEY, payload BLOB);
-CREATE TABLE facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
-
-
-class StoredEvent(msgspec.Struct, frozen=True):
-    """An event as it goes over the wire."""
-
-    number: int
-    kind: str
-    payload: bytes
-
-
-class Draft(msgspec.Struct, frozen=True):
-    """An event without its number; `write` makes its payload of it. `custody`: the entry it is made from."""
-
-    kind: str
-    utc_ns: int
-    write: Callable[[int], bytes]
-    custody: int | None = None
 
 
 class Outbox:
@@ -102,6 +69,7 @@ class Outbox:
                 self.follows = str(self._fact("follows"))
                 self.dropped = int(self._fact("dropped"))
                 self.announced = int(self._fact("dropped_announced"))
+            self.standing()  # it reads all the rest
         except OutboxError:
             self._db.close()
             raise
@@ -309,37 +277,26 @@ class Outbox:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
             if found != "ok":
                 raise self._broken(found)
-        if version > _SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise OutboxError(
                 f"the outbox {self.path.name} is of a later version",
-                expected=f"{_SCHEMA_VERSION}",
+                expected=f"{SCHEMA_VERSION}",
                 found=f"{version}",
                 remedy="run the later agent",
             )
-        if 0 < version < _SCHEMA_VERSION:
+        if 0 < version < SCHEMA_VERSION:
             raise self._broken(f"version {version}, of before the first release")
         if version == 0:
             self._make(before or Standing(series="", generation=0, last=0, session=0))
 
     def _make(self, before: Standing) -> None:
-        facts: dict[str, int | str] = {
-            "last": 0,
-            "dropped": 0,
-            "dropped_announced": 0,
-            "session": before.session,
-            "series": secrets.token_hex(8),
-            "generation": before.generation + 1,
-            "follows": before.series,
-        }
-        for store, entries in before.custody.items():
-            facts |= {f"began:{store}": entries, f"followed:{store}": entries}
         with self._writing() as db:
-            for statement in _TABLES.split(";\n"):
+            for statement in TABLES.split(";\n"):
                 db.execute(statement)
-            for name, value in facts.items():
+            for name, value in first_facts(before).items():
                 self._set_fact(name, value)
             db.executemany("INSERT INTO retained (topic) VALUES (?)", [(each,) for each in before.topics])
-            db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _add(self, db: sqlite3.Connection, draft: Draft) -> int:
         """Give an event the next number."""
@@ -415,7 +372,8 @@ class Outbox:
         return OutboxDamagedError(f"cannot use the outbox {self.path.name}", found=found)
 
     def _explained(self, error: sqlite3.Error) -> OutboxError:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED or (code == sqlite3.SQLITE_ERROR and "no such" in str(error)):
             return self._broken(str(error))
         return OutboxError(
             f"cannot use the outbox {self.path.name}",
