@@ -11,12 +11,13 @@ HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 4
 
-.PHONY: help demo test long check bench fuzz hil lock docs clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil lock docs clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
 	@echo "make test    lint, types, import rules and all tests"
 	@echo "make long    the long form of the campaigns; writes docs/reports/"
+	@echo "make camera  the firmware on real picamera2 and libcamera, without a camera (make camera-long: ten minutes)"
 	@echo "make check   lint, types and import rules alone"
 	@echo "make bench   measurements beside peers"
 	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
@@ -52,6 +53,15 @@ test: check
 
 long: $(VENV)/.test
 	$(BIN)/pytest -m long
+
+# On libcamera's virtual pipeline, built once into a cache (docs/real-camera.md).
+camera: $(VENV)/.test
+	scripts/system-packages camera
+	PYTHON=$(BIN)/python hil_tests/camera/build-libcamera
+	$(BIN)/pytest hil_tests/camera --confcutdir=hil_tests/camera --junitxml=build/camera/junit.xml
+
+camera-long:
+	$(MAKE) camera CAMERA_COMMAND="make camera-long" CAMERA_SECONDS=600 CAMERA_SIZE=1280x720 CAMERA_CYCLES=40 CAMERA_REPORT=docs/reports/real-camera.md
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench

@@ -1,0 +1,53 @@
+"""The source opened and closed many times in one process: each time a picture, and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hil_tests.camera.camerabench import NS_PER_S, ROOT, Stack
+from hil_tests.camera.report import Report
+
+_CYCLES = 8
+_WARM = 3  # the first ones load libraries and fill pools
+
+
+@pytest.fixture(scope="module")
+def cycles(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    orders: Path = tmp_path_factory.mktemp("cycles") / "orders"
+    count = int(os.environ.get("CAMERA_CYCLES", _CYCLES))
+    ran = subprocess.run(
+        [sys.executable, "-m", "hil_tests.camera.cycles", str(count)],
+        cwd=ROOT,
+        env=stack.environment(orders),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_each_start_gives_a_picture(cycles: list[dict[str, Any]], report: Report) -> None:
+    assert [cycle["came"] for cycle in cycles] == [True] * len(cycles)
+    assert [cycle["gaps"] for cycle in cycles] == [0] * len(cycles)
+    for cycle in cycles:
+        assert cycle["states"][-1] == "ended"
+        assert "running" in cycle["states"]
+        assert all(
+            abs(later - earlier - NS_PER_S // 30) < 2000 for earlier, later in pairwise(cycle["times_ns"])
+        )
+    report.add("camera opened and closed in one process", f"{len(cycles)} times, each time a picture")
+
+
+def test_nothing_is_left_behind(cycles: list[dict[str, Any]], report: Report) -> None:
+    warm = cycles[_WARM:]
+    for name in ("descriptors", "threads"):
+        assert {cycle[name] for cycle in warm} == {warm[0][name]}, [cycle[name] for cycle in cycles]
+    grown = (warm[-1]["rss_kib"] - warm[0]["rss_kib"]) / (len(warm) - 1)
+    report.add("memory kept by each opening", f"{grown:+.0f} KiB; {warm[-1]['descriptors']} descriptors")
+    assert grown < 640 * 480 * 3 // 2 / 1024, "less than one buffer of the camera"

@@ -1,0 +1,127 @@
+"""The sensor fails while a clip is recorded: noticed, healed inside the process, told in the clip."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from evidence.frames import Span
+from hil_tests.camera.camerabench import NS_PER_S, Clip, Firmware
+from hil_tests.camera.report import Report
+
+_FRAME_NS = NS_PER_S // 30
+
+
+@pytest.fixture(scope="module")
+def firmware(run_firmware: Callable[..., Firmware]) -> Iterator[Firmware]:
+    started = run_firmware()
+    yield started
+    assert started.shut_down() == 0
+
+
+@pytest.fixture(autouse=True)
+def works_again(firmware: Firmware) -> Iterator[None]:
+    yield
+    firmware.relent()
+
+
+def only_gap(clip: Clip) -> Span:
+    """Return the one gap of a clip, having shown that pictures are missing there and nowhere else."""
+    (gap,) = clip.manifest.gaps
+    before = [stamp for stamp in clip.stamps if stamp.monotonic_ns < gap.start_ns - _FRAME_NS // 2]
+    after = clip.stamps[len(before) :]
+    for side in (before, after):
+        assert [stamp.number for stamp in side] == list(range(side[0].number, side[0].number + len(side)))
+    assert abs(before[-1].monotonic_ns + _FRAME_NS - gap.start_ns) < 2000
+    assert abs(after[0].monotonic_ns - gap.end_ns) < 2000
+    return gap
+
+
+def seconds(gap: Span) -> float:
+    return (gap.end_ns - gap.start_ns) / NS_PER_S
+
+
+def test_lost_frames_are_noticed(firmware: Firmware, report: Report) -> None:
+    before = firmware.start()
+    firmware.order("lose 10")
+    firmware.wait(lambda now: now["gaps"] > before["gaps"], "the gap")
+    firmware.run_for(1.0)
+    clip = firmware.stop()
+    gap = only_gap(clip)
+    assert str(gap.cause) == "camera_dropped"
+    assert abs(gap.end_ns - gap.start_ns - 10 * _FRAME_NS) < 2000
+    assert firmware.ask()["restarts"] == before["restarts"]
+    assert firmware.verify(clip).returncode == 0
+    report.add("10 frames lost in the sensor", f"gap of {seconds(gap):.3f} s, {gap.cause}; clip verifies")
+
+
+def test_frames_lost_while_nobody_took_them_are_noticed(firmware: Firmware, report: Report) -> None:
+    """The process stands still for a second; the sensor does not wait for it."""
+    before = firmware.start()
+    firmware.process.send_signal(signal.SIGSTOP)
+    time.sleep(1.0)
+    firmware.process.send_signal(signal.SIGCONT)
+    firmware.wait(lambda now: now["gaps"] > before["gaps"], "the gap")
+    firmware.run_for(1.0)
+    clip = firmware.stop()
+    gap = only_gap(clip)
+    assert str(gap.cause) == "camera_dropped"
+    assert seconds(gap) >= 0.5
+    assert firmware.ask()["restarts"] == before["restarts"]
+    report.add(
+        "process stopped for 1 s", f"gap of {seconds(gap):.3f} s, {gap.cause}: what the buffers did not hold"
+    )
+
+
+def test_a_frozen_camera_is_opened_again(firmware: Firmware, report: Report) -> None:
+    before = firmware.start()
+    firmware.order("freeze")
+    firmware.wait(lambda now: now["restarts"] > before["restarts"], "the restart")
+    firmware.relent()
+    firmware.wait(lambda now: now["gaps"] > before["gaps"], "the picture again")
+    firmware.run_for(1.0)
+    clip = firmware.stop()
+    gap = only_gap(clip)
+    assert str(gap.cause) == "camera_stalled"
+    assert seconds(gap) >= 2.0
+    assert firmware.process.poll() is None
+    assert firmware.verify(clip).returncode == 0
+    report.add(
+        "camera frozen until it was opened again", f"gap of {seconds(gap):.3f} s, {gap.cause}; same process"
+    )
+
+
+def test_a_driver_that_hangs_for_some_seconds_is_survived(firmware: Firmware, report: Report) -> None:
+    before = firmware.start()
+    firmware.order("hang")
+    time.sleep(5.0)  # noticed after 2; closing the camera hangs from then on
+    firmware.relent()
+    firmware.wait(lambda now: now["gaps"] > before["gaps"], "the picture again")
+    after = firmware.run_for(1.0)
+    clip = firmware.stop()
+    gap = only_gap(clip)
+    assert str(gap.cause) == "camera_stalled"
+    assert seconds(gap) >= 5.0
+    assert after["restarts"] > before["restarts"]
+    assert firmware.verify(clip).returncode == 0
+    report.add("driver hung for 5 s, closing too", f"gap of {seconds(gap):.3f} s, {gap.cause}; same process")
+
+
+def test_nothing_is_left_over_from_failures(firmware: Firmware, report: Report) -> None:
+    """Compared with itself: a further stall leaves as much behind as the stalls before it, nothing."""
+    steady = firmware.wait_picture()
+    restarts = steady["restarts"]
+    firmware.order("freeze")
+    firmware.wait(lambda now: now["restarts"] > restarts, "the restart")
+    firmware.relent()
+    firmware.wait(
+        lambda now: now["newest_pts_ns"] > steady["newest_pts_ns"] + 3 * NS_PER_S, "the picture again"
+    )
+    after = firmware.wait_picture()
+    for name in ("descriptors", "threads"):
+        assert after[name] <= steady[name], name
+    report.add(
+        "descriptors and threads after a further restart",
+        f"{after['descriptors']} and {after['threads']}, as before",
+    )

@@ -1,0 +1,140 @@
+"""One long take through libcamera, picamera2 and the firmware: nothing missing, nothing growing."""
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from hil_tests.camera.camerabench import NS_PER_S, Clip, Firmware
+from hil_tests.camera.report import Form, Report
+
+_KIB_A_MINUTE = 1024.0  # what memory may seem to grow by: the noise of an allocator over one minute
+_SETTLE = 0.25  # of the samples: buffers, the writer and the encoder reach their size
+
+
+class Take:
+    """The clip, and the firmware's state every second while it was recorded."""
+
+    def __init__(self, firmware: Firmware, seconds: float) -> None:
+        self.firmware = firmware
+        self.began_ns = time.monotonic_ns()
+        self.before = firmware.start()
+        self.samples: list[dict[str, Any]] = []
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.samples.append(firmware.ask() | {"at_s": time.monotonic()})
+            time.sleep(1.0)
+        self.after = firmware.ask()
+        self.clip: Clip = firmware.stop()
+        self.ended_ns = time.monotonic_ns()
+
+    def settled(self, name: str) -> list[Any]:
+        """Return one figure over time, from when everything had its size."""
+        return [sample[name] for sample in self.samples[int(len(self.samples) * _SETTLE) :]]
+
+
+@pytest.fixture(scope="module")
+def take(run_firmware: Callable[..., Firmware], form: Form) -> Take:
+    firmware = run_firmware(size=form.size)
+    return Take(firmware, form.seconds)
+
+
+def test_the_firmware_runs_on_real_picamera2(take: Take, report: Report, form: Form) -> None:
+    assert take.after["encoder"] == "libav in software"
+    assert take.after["restarts"] == 0
+    video = take.clip.manifest.media.video
+    assert (video.width, video.height) == form.size
+    seconds = take.clip.manifest.duration_ns / NS_PER_S
+    report.add("recorded", f"{seconds:.1f} s at {form.size[0]}x{form.size[1]}, 2 s of it before the press")
+    cpu_s = take.samples[-1]["cpu_s"] - take.samples[0]["cpu_s"]
+    wall_s = take.samples[-1]["at_s"] - take.samples[0]["at_s"]
+    report.add(
+        "CPU of the whole process, the sensor's drawing included", f"{100 * cpu_s / wall_s:.0f} % of a core"
+    )
+
+
+def test_no_frame_is_missing(take: Take, report: Report) -> None:
+    numbers = take.clip.numbers
+    lost = numbers[-1] - numbers[0] + 1 - len(numbers)
+    report.add("frames, by the numbers drawn into them", f"{len(numbers)}, {lost} missing")
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert take.clip.manifest.gaps == ()
+    assert take.clip.manifest.frames == len(numbers)
+    assert take.after["gaps"] == 0
+
+
+def test_the_rate_is_the_sensors(take: Take, report: Report) -> None:
+    times = take.clip.times_ns
+    rate = (len(times) - 1) * NS_PER_S / (times[-1] - times[0])
+    report.add("frames a second, by presentation times", f"{rate:.4f}")
+    assert abs(rate - 30.0) < 0.01
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    assert max(abs(step - NS_PER_S // 30) for step in steps) <= 2 * take.clip.tick_ns + 2000
+
+
+def test_times_are_the_sensors_on_the_monotonic_clock(take: Take, report: Report) -> None:
+    """picamera2 hands out microseconds, the file has ticks of its own: no time is off by more than both."""
+    stamps, times = take.clip.stamps, take.clip.times_ns
+    worst_ns = max(abs(stamp.monotonic_ns - at) for stamp, at in zip(stamps, times, strict=True))
+    report.add("worst difference, time in the file to time of exposure", f"{worst_ns / 1000:.1f} µs")
+    assert worst_ns <= take.clip.tick_ns + 2000
+    assert take.clip.manifest.first_pts_ns == stamps[0].monotonic_ns // 1000 * 1000
+    window_ns = 3 * NS_PER_S  # the pre-event window and the GOP that it begins in
+    edge_ns = take.clip.manifest.start.trigger.edge_ns
+    assert take.began_ns <= edge_ns <= take.ended_ns
+    assert edge_ns - window_ns - NS_PER_S <= stamps[0].monotonic_ns <= edge_ns - 2 * NS_PER_S
+    assert stamps[-1].monotonic_ns <= take.ended_ns
+
+
+def test_memory_descriptors_and_threads_are_flat(take: Take, report: Report) -> None:
+    slope = _slope_a_minute(take.settled("at_s"), take.settled("rss_kib"))
+    first, last = take.settled("rss_kib")[0], take.settled("rss_kib")[-1]
+    report.add("resident memory", f"{last / 1024:.1f} MiB, slope {slope:+.0f} KiB a minute")
+    minutes = (take.samples[-1]["at_s"] - take.samples[0]["at_s"]) / 60
+    assert last - first <= _KIB_A_MINUTE * max(1.0, minutes / 4)
+    for name in ("descriptors", "threads"):
+        counts = take.settled(name)
+        report.add(name, f"{min(counts)} to {max(counts)}")
+        assert statistics.median_low(counts[: len(counts) // 2]) >= statistics.median_low(
+            counts[len(counts) // 2 :]
+        )
+
+
+def test_the_clip_verifies(take: Take, report: Report) -> None:
+    verified = take.firmware.verify(take.clip)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    report.add("`preroll clip verify`", "authentic and complete")
+
+
+def test_every_frame_decodes_elsewhere(take: Take, report: Report) -> None:
+    command = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v:0"]
+    command += ["-show_entries", "stream=nb_read_frames,codec_name", "-of", "json", str(take.clip.video)]
+    probed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert probed.stderr == ""
+    (stream,) = json.loads(probed.stdout)["streams"]
+    report.add("frames that ffprobe decodes", f"{stream['nb_read_frames']} ({stream['codec_name']})")
+    assert int(stream["nb_read_frames"]) == take.clip.manifest.frames
+
+
+def test_the_service_stops_and_starts_again(
+    take: Take, run_firmware: Callable[..., Firmware], form: Form, report: Report
+) -> None:
+    assert take.firmware.shut_down() == 0
+    again = run_firmware(take.firmware.place, size=form.size)
+    again.start()
+    again.run_for(1.0)
+    clip = again.stop()
+    assert clip.manifest.number == take.clip.manifest.number + 1
+    assert clip.manifest.gaps == ()
+    assert again.verify(clip).returncode == 0
+    assert again.shut_down() == 0
+    report.add("the service stopped by SIGTERM and started again", "goes on with the next number")
+
+
+def _slope_a_minute(at_s: Sequence[float], values: Sequence[int]) -> float:
+    return statistics.linear_regression(at_s, values).slope * 60
