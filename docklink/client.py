@@ -40,6 +40,7 @@ from docklink.messages import (
     decode_message,
 )
 from docklink.peers import Peer
+from docklink.readahead import ReadAhead
 from docklink.streams import ByteStream
 from docklink.tls import DockEnrolment, DockTrust, TlsStream
 
@@ -59,6 +60,11 @@ class RequestLimit:
 
     def __init__(self) -> None:
         self.bytes = _MOST_BYTES
+
+    @property
+    def whole(self) -> bool:
+        """Whether no session has failed lately: then the next request goes out ahead of its turn."""
+        return self.bytes == _MOST_BYTES
 
     def failed(self) -> None:
         """Halve it: a session broke."""
@@ -91,6 +97,8 @@ def open_session(
         LinkError: no session came about.
     """
     timeouts = timeouts or Timeouts()
+    if limit is not None:
+        stream = ReadAhead(stream)
     try:
         inner = stream if limit is None else ask_for_session(stream, timeout_s=line_timeout_s)
         tls = TlsStream(inner, trust, handshake_timeout_s=timeouts.handshake_s)
@@ -171,15 +179,21 @@ class DockClient:
     def request_part(
         self, clip: str, name: str, *, sha256: str | None, start: int = 0, stop: int | None = None
     ) -> Download:
-        """Make one request for a part of a file; over a serial line it may end before `stop`.
+        """Request a part of a file; over a serial line that has failed it may end before `stop`.
 
+        Over a serial line in good order it is several requests, each sent while the one before is answered.
         Without a digest any file is taken; `Download.sha256` is what the camera says of it.
         """
-        if self._limit is not None:
+        piece_bytes = None
+        if self._limit is not None and self._limit.whole:
+            piece_bytes = self._limit.bytes
+        elif self._limit is not None:
             most = start + self._limit.bytes
             stop = most if stop is None else min(stop, most)
         parameters = {"clip": clip, "file": name}
-        return self._http.download(_ROUTES["file"], parameters, start=start, stop=stop, sha256=sha256)
+        return self._http.download(
+            _ROUTES["file"], parameters, start=start, stop=stop, sha256=sha256, piece_bytes=piece_bytes
+        )
 
     def read_file(self, clip: str, name: str, *, limit_bytes: int, sha256: str | None = None) -> bytes:
         """Fetch a small file whole and hold it against its digest, the camera's own if none is given.

@@ -50,6 +50,19 @@ class _Answer(msgspec.Struct, frozen=True):
     fields: Mapping[str, str]
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """What the head of an answer says: bytes from `start` to `stop`, of so many, of the file of that digest.
+
+    `closes`: there is no further answer on this connection.
+    """
+
+    start: int
+    stop: int
+    total_bytes: int
+    sha256: str
+    closes: bool
+
+
 class Download:
     """A part of a file on its way; iterate to read it, once.
 
@@ -106,34 +119,90 @@ class HttpClient:
         return answer.status, data
 
     def download(
-        self, route: Route, parameters: Mapping[str, str], *, start: int, stop: int | None, sha256: str | None
+        self,
+        route: Route,
+        parameters: Mapping[str, str],
+        *,
+        start: int,
+        stop: int | None,
+        sha256: str | None,
+        piece_bytes: int | None = None,
     ) -> Download:
         """Fetch a file from `start` up to, and without, `stop`; the one with that digest, if it is given.
+
+        With `piece_bytes` it is asked for in pieces of that size, each as soon as the one before it begins to
+        come, so that the line never waits for a request (RFC 9112, section 9.3.2).
 
         Raises:
             AnswerError: it was not granted; 416 if it has no byte there.
             ProtocolError: the camera has another file, or answers with another part.
             LinkError: the session has failed.
         """
+        last = stop
+        if piece_bytes is not None and (stop is None or stop - start > piece_bytes):
+            last = start + piece_bytes
+        self._ask_part(route, parameters, (start, last), sha256)
+        first = self._part_answer(route, (start, last), sha256)
+        wanted = first.total_bytes if stop is None else min(stop, first.total_bytes)
+        if piece_bytes is None or first.stop == wanted:
+            chunks = self._file_chunks(first)
+        else:
+            chunks = self._pieces(route, parameters, first, wanted, piece_bytes)
+        return Download((first.start, wanted), first.total_bytes, first.sha256, chunks)
+
+    def _pieces(
+        self, route: Route, parameters: Mapping[str, str], part: _Part, wanted: int, piece_bytes: int
+    ) -> Iterator[bytes | bytearray]:
+        """Yield one piece after the other; while one comes, the next has been asked for."""
+        while True:
+            start, stop = part.stop, min(part.stop + piece_bytes, wanted)
+            ahead = None
+            if start < wanted and not part.closes:
+                ahead = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
+                self._ask_part(route, parameters, (start, stop), part.sha256, ahead)
+            yield from self._file_chunks(part, ahead)
+            if ahead is None:
+                if start < wanted:
+                    raise StreamClosedError("the camera has ended the session before the end of a file")
+                return
+            part = self._part_answer(route, (start, stop), part.sha256, part.total_bytes)
+
+    def _ask_part(
+        self,
+        route: Route,
+        parameters: Mapping[str, str],
+        place: tuple[int, int | None],
+        sha256: str | None,
+        ahead: h11.Connection | None = None,
+    ) -> None:
+        start, stop = place
         fields = {}
         if sha256 is not None:
             fields["If-Range"] = entity_tag(sha256)
         if start or stop is not None:
             fields["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        answer = self._ask(route, parameters, None, fields)
+        if ahead is None:
+            self._begin()
+        self._send_request(ahead or self._http, route, parameters, None, fields)
+
+    def _part_answer(
+        self, route: Route, place: tuple[int, int | None], sha256: str | None, total_bytes: int | None = None
+    ) -> _Part:
+        """Read the head of an answer that brings a file, and hold it against what was asked."""
+        start, stop = place
+        answer = self._judge(route, self._read_head())
         length = answer.fields.get("content-length", "")
         tag = _TAG.fullmatch(answer.fields.get("etag", ""))
         if tag is None or sha256 not in (None, tag[1]) or not length.isdecimal():
             raise ProtocolError("the camera has another file", expected="its entity tag and its length")
-        place = (0, int(length), int(length))
+        first, end, total = 0, int(length), int(length)
         if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
-            place = content_range(answer.fields.get("content-range", "")) or place
-        first, end, total_bytes = place
-        fits = first == start and end == min(total_bytes, total_bytes if stop is None else stop)
-        if not fits or end - first != int(length):
+            first, end, total = content_range(answer.fields.get("content-range", "")) or (first, end, total)
+        fits = first == start and end == min(total, total if stop is None else stop)
+        if not fits or end - first != int(length) or total_bytes not in (None, total):
             raise ProtocolError("the camera sends another part of the file", expected=f"from byte {start} on")
-        chunks = self._file_chunks(end - first, answer.fields)
-        return Download((first, end), total_bytes, tag[1], chunks)
+        closes = "close" in answer.fields.get("connection", "")
+        return _Part(first, end, total, tag[1], closes)
 
     def _ask(
         self,
@@ -142,20 +211,35 @@ class HttpClient:
         body: msgspec.Struct | None,
         fields: Mapping[str, str],
     ) -> _Answer:
+        self._begin()
+        self._send_request(self._http, route, parameters, body, fields)
+        return self._judge(route, self._read_head())
+
+    def _begin(self) -> None:
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         if self._taking or self._http.our_state is not h11.IDLE:
             raise StreamClosedError("the camera has ended the session, or a file was not read to its end")
+
+    def _send_request(
+        self,
+        connection: h11.Connection,
+        route: Route,
+        parameters: Mapping[str, str],
+        body: msgspec.Struct | None,
+        fields: Mapping[str, str],
+    ) -> None:
         data = b"" if body is None else encode_message(body)
         headers = [("Host", "camera"), *fields.items()]
         if body is not None:
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
         target = target_of(route, parameters)
-        self._send(h11.Request(method=route.method, target=target, headers=headers))
+        events: list[h11.Event] = [h11.Request(method=route.method, target=target, headers=headers)]
         if data:
-            self._send(h11.Data(data=data))
-        self._send(h11.EndOfMessage())
-        return self._judge(route, self._read_head())
+            events.append(h11.Data(data=data))
+        for event in (*events, h11.EndOfMessage()):
+            for piece in connection.send_with_data_passthrough(event) or ():
+                self._stream.write(piece, self._timeouts.progress_s)
 
     def _judge(self, route: Route, answer: _Answer) -> _Answer:
         if answer.status not in route.statuses:
@@ -207,11 +291,13 @@ class HttpClient:
             else:
                 raise StreamClosedError("the camera closed in the middle of an answer")
 
-    def _file_chunks(self, length: int, fields: Mapping[str, str]) -> Iterator[bytes | bytearray]:
+    def _file_chunks(self, part: _Part, ahead: h11.Connection | None = None) -> Iterator[bytes | bytearray]:
         """Yield a body whose length is known, past h11: three copies of each byte fewer.
 
-        The connection is good for another request only once all of it has been taken.
+        The connection is good for another request only once all of it has been taken. `ahead` has sent the
+        next request already.
         """
+        length = part.stop - part.start
         data: bytes | bytearray = self._http.trailing_data[0]
         self._taking = True
         pace = _Pace(time.monotonic())
@@ -228,9 +314,9 @@ class HttpClient:
             if not data:
                 raise StreamClosedError("the camera closed in the middle of a file")
             pace.check(time.monotonic(), len(data))
-        if "close" not in fields.get("connection", ""):
+        if not part.closes:
             self._taking = False
-            self._http = h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
+            self._http = ahead or h11.Connection(h11.CLIENT, HEAD_LIMIT_BYTES)
 
     def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         try:
@@ -241,7 +327,3 @@ class HttpClient:
     def _receive(self, timeout_s: float) -> None:
         data = self._stream.read(_READ_BYTES, max(0.0, timeout_s))
         self._http.receive_data(data)  # type: ignore[arg-type]  # it appends to a buffer: a bytearray does, uncopied
-
-    def _send(self, event: h11.Event) -> None:
-        for data in self._http.send_with_data_passthrough(event) or ():
-            self._stream.write(data, self._timeouts.progress_s)

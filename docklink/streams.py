@@ -23,6 +23,7 @@ _KEEPALIVE_COUNT = 3
 _USER_TIMEOUT_MS = 10_000
 _TERMINAL_BYTES = 16 * 1024
 _SOCKET_BYTES = 1024 * 1024
+_LEAVE_S = 5.0
 
 
 class ByteStream(Protocol):
@@ -55,13 +56,15 @@ class FdStream:
 
     _most_a_call = _TERMINAL_BYTES
     """What one read of the device is asked for: memory is set aside for that much, whatever comes."""
+    _asks_first = False
+    """Whether to wait before a read: in vain it costs nothing where little memory is set aside for it."""
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
         self._fd = fd
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._pollers = {events: self._poller(events) for events in (select.POLLIN, select.POLLOUT)}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._users = 0
         self._closed = False
         self._released = False
@@ -72,12 +75,13 @@ class FdStream:
         self._enter()
         try:
             deadline = time.monotonic() + timeout_s
-            while True:
+            if self._asks_first:
                 self._wait(select.POLLIN, deadline, "read")
+            while True:
                 try:
                     return self._gather(limit)
                 except BlockingIOError:
-                    continue
+                    self._wait(select.POLLIN, deadline, "read")
         finally:
             self._leave()
 
@@ -98,7 +102,7 @@ class FdStream:
             self._leave()
 
     def close(self) -> None:
-        """Close; see `ByteStream`. The descriptor goes when the last call that uses it has left."""
+        """Close; see `ByteStream`. It returns once the last call that uses the device has left."""
         with self._lock:
             if self._closed:
                 return
@@ -106,13 +110,18 @@ class FdStream:
             os.eventfd_write(self._wake_fd, 1)
             if self._users == 0:
                 self._release()
+            self._lock.wait_for(lambda: self._released, _LEAVE_S)  # whoever opens the port next finds it free
 
     def _gather(self, limit: int) -> bytes:
-        """Read what is there: a terminal hands out 4 KiB a call, and has more as soon as it is asked."""
+        """Read what is there: a terminal hands out 4 KiB a call, and has more as soon as it is asked.
+
+        Nobody is asked first whether there is more: that costs as much as the read.
+        """
         data = self._read_some(limit)
-        ready = self._pollers[select.POLLIN]
+        if self._asks_first:
+            return data  # a socket gives all that it has
         parts, got = [data], len(data)
-        while data and got < limit and ready.poll(0) and not self._closed:
+        while data and got < limit and not self._closed:
             try:
                 data = self._read_some(limit - got)
             except (BlockingIOError, StreamError):
@@ -165,9 +174,10 @@ class FdStream:
     def _release(self) -> None:
         if self._released:
             return
-        self._released = True
         os.close(self._wake_fd)
         self._close_device()
+        self._released = True
+        self._lock.notify_all()
 
     def _close_device(self) -> None:
         os.close(self._fd)
@@ -181,6 +191,7 @@ class TcpStream(FdStream):
     """A connected TCP (or Unix) socket; a peer that vanished without a word is noticed in about ten seconds."""
 
     _most_a_call = _SOCKET_BYTES
+    _asks_first = True
 
     def __init__(self, connection: socket.socket, name: str) -> None:
         if connection.family in (socket.AF_INET, socket.AF_INET6):
