@@ -33,6 +33,7 @@ from host.control import (
     StoreStatus,
 )
 from host.custody import HeadStanding
+from host.metrics import begin_metrics
 from host.offload import Notice, NoticeBoard, Station
 from host.store import CameraMoment, StoreError, StoreState, Trust
 from host.upkeep import open_upkeep
@@ -109,6 +110,8 @@ class DockAgent:
         self._house = threading.Thread(target=self._keep_house, name="housekeeping")
         self._control: ControlServer | None = None
         self._reporter = self._begin_reports()
+        parts = lambda: (self._works, self._reporter)  # noqa: E731 - either may be another later
+        self._metrics = begin_metrics(config.metrics, parts, board, self.listen, now_utc_ns)
 
     @property
     def station(self) -> Station:
@@ -152,6 +155,8 @@ class DockAgent:
             self._desk.close()
             if self._house.ident is not None:  # else it was never started
                 self._house.join()
+            if self._metrics is not None:
+                self._metrics.close()
             self._works.close()
             if self._reporter is not None:
                 self._reporter.close()

@@ -1,5 +1,6 @@
 """The dock's configuration: a TOML file, checked strictly, with the line of what is wrong (docs/dock.md)."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -112,6 +113,32 @@ class CustodySection(_Section, frozen=True, kw_only=True):
     copies: tuple[str, ...] = ()
 
 
+class MetricsSection(_Section, frozen=True, kw_only=True):
+    """Where figures for Prometheus are served: on loopback, or where `beyond_loopback` is said, anywhere."""
+
+    listen: Annotated[str, Meta(pattern=r"\A(\[[0-9A-Fa-f:]+\]|[0-9.]+):[0-9]{1,5}\Z")] = "127.0.0.1:9464"
+    beyond_loopback: bool = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address and the port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def problem(self) -> tuple[str, str] | None:
+        """Say what would be right and what is there; `None` if all is."""
+        host, port = self.address
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return "an IP address and a port", self.listen
+        if port > _HIGHEST_PORT:
+            return "a port up to 65535", str(port)
+        if not address.is_loopback and not self.beyond_loopback:
+            return "an address of loopback, or `beyond_loopback = true`", host
+        return None
+
+
 class BadgeSection(_Section, frozen=True, kw_only=True):
     """One badge reader: `keyboard` (an input event device) or `serial` (a device that sends lines).
 
@@ -160,6 +187,7 @@ class DockConfig(_Section, frozen=True, kw_only=True):
     bay: tuple[BaySection, ...] = ()
     badge: tuple[BadgeSection, ...] = ()
     mqtt: MqttSection | None = None
+    metrics: MetricsSection | None = None
 
     def resolved(self, directory: Path) -> "DockConfig":
         """Return it with relative paths taken from the directory of the file."""
@@ -207,6 +235,9 @@ def parse_config(text: str, name: str) -> DockConfig:
     if problem is not None:
         key, expected, found = problem
         raise ConfigError(place_of(text, name, "mqtt", *key.split(".")), expected=expected, found=found)
+    wrong = None if config.metrics is None else config.metrics.problem()
+    if wrong is not None:
+        raise ConfigError(place_of(text, name, "metrics", "listen"), expected=wrong[0], found=wrong[1])
     return config
 
 

@@ -67,7 +67,8 @@ class CameraStatus(msgspec.Struct, frozen=True):
 class BayStatus(msgspec.Struct, frozen=True):
     """One bay now. `detail` is for people; `clip`, `step` and bytes are set while `offloading`.
 
-    `queued` counts the clips that the session under way began with, `stored` those stored since the docking.
+    `queued` counts the clips that the session under way began with, `stored` those stored since the docking;
+    `oldest` is the name of the oldest clip that is still to be taken and has a time.
     """
 
     bay: str
@@ -84,3 +85,4 @@ class BayStatus(msgspec.Struct, frozen=True):
     stored: int = 0
     failed_sessions: int = 0
     camera: CameraStatus | None = None
+    oldest: str | None = None

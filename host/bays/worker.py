@@ -84,6 +84,7 @@ class Bay:
         self._limit = RequestLimit()
         self._lease = Lease()
         self._failures = 0
+        self._ahead: tuple[str, ...] = ()
         self._missed_looks = 0
         self._progress_ns = time.monotonic_ns()
         self._died_of = ""
@@ -290,6 +291,7 @@ class Bay:
             step=None,
             queued=0,
             queued_bytes=0,
+            oldest=_oldest(self._ahead) if report.waiting else None,
             failed_sessions=0,
         )
         return self._times.look_s
@@ -353,10 +355,16 @@ class Bay:
             self._station.note(lambda catalogue: catalogue.end_session(session.session, utc))
 
     def _queued(self, clips: tuple[tuple[str, int], ...]) -> None:
-        self._change(queued=len(clips), queued_bytes=sum(size for _, size in clips))
+        self._ahead = tuple(clip for clip, _ in clips)
+        size = sum(each for _, each in clips)
+        self._change(queued=len(clips), queued_bytes=size, oldest=_oldest(self._ahead))
 
     def _stepped(self, step: Step, clip: str) -> None:
-        self._change(state=BayState.OFFLOADING, detail="", clip=clip, step=step.value)
+        if clip in self._ahead[1:]:  # what came before it has ended, for this session at least
+            self._ahead = self._ahead[self._ahead.index(clip) :]
+        self._change(
+            state=BayState.OFFLOADING, detail="", clip=clip, step=step.value, oldest=_oldest(self._ahead)
+        )
         self._on_step(step, clip)
 
     def _progressed(self, clip: str, done_bytes: int, total_bytes: int) -> None:
@@ -368,3 +376,8 @@ class Bay:
             self._status = msgspec.structs.replace(self._status, **fields)
             status = self._status
         self._on_change(status)
+
+
+def _oldest(clips: tuple[str, ...]) -> str | None:
+    """Return the oldest by what their names say; one from before its camera knew the time says nothing."""
+    return min((clip for clip in clips if clip[:1].isdigit()), default=None)

@@ -163,6 +163,15 @@ class Outbox:
             self._count -= gone
         return gone
 
+    def unacknowledged(self) -> int:
+        """Count the events that the broker does not have yet.
+
+        Raises:
+            OutboxError: it cannot be read.
+        """
+        with self._reading():
+            return self._one("SELECT count(*) FROM events WHERE acknowledged_ns IS NULL")
+
     def held(self, store: str = "") -> EventsHeld:
         """Say what can be replayed, what was dropped, and how far a store's custody log was followed.
 

@@ -106,6 +106,14 @@ class Reporter:
             return BrokerStatus("no outbox", "events are lost", 0, self._lost, 0)
         return self._publisher.status
 
+    @property
+    def depth(self) -> int | None:
+        """How many events wait for the broker; `None` if nobody can tell."""
+        try:
+            return None if self._outbox is None else self._outbox.unacknowledged()
+        except OutboxError:
+            return None  # the publisher meets the same, and says so
+
     def open(self, now_ns: int) -> None:
         """Open the outbox and begin to publish; if that fails, `look` tries again."""
         section = self._section
