@@ -1,0 +1,23 @@
+"""`python -m hil_tests.powercut`: the long form, in as many pieces as one likes."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from hil_tests.powercut.campaign import SEED, run_campaign
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m hil_tests.powercut", description=__doc__)
+    parser.add_argument("--cuts", type=int, default=1000, help="stop when so many are in the results")
+    parser.add_argument("--results", type=Path, required=True, help="JSON lines; what is there is gone on with")
+    parser.add_argument("--boards", type=int, default=2, help="boards at a time")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--work", type=Path, help="directory for cards and logs; kept where a fault was found")
+    given = parser.parse_args()
+    work = given.work or Path(tempfile.mkdtemp(prefix="preroll-cuts-"))
+    run_campaign(work, given.results, boards=given.boards, cuts=given.cuts, seed=given.seed)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,91 @@
+"""The virtual board as cuts need it: a line to a dock on the host, and the vault read right after a boot."""
+
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hil_tests.board.card import CardImage
+from hil_tests.board.kernel import CHECKOUT
+from hil_tests.board.protocol import BoardError, PinEdge
+from hil_tests.board.virtual import VirtualBoard
+from hil_tests.board.virtual_service import VirtualService
+from hil_tests.powercut.record import Record
+from hil_tests.powercut.stage import VAULT
+from tests.device.vault_recovery.rig import DEVICE
+
+__all__ = ["CutBoard"]
+
+_BUTTON = 17
+_ENVIRONMENT = {
+    "PYTHONPATH": str(CHECKOUT),
+    # A page of memory costs a user-mode kernel 0.1 ms to hand out: take it once, and keep it.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+    "MALLOC_TOP_PAD_": str(1 << 22),
+    "MALLOC_ARENA_MAX": "1",
+}
+
+
+class CutBoard(VirtualBoard):
+    """Boots, tells what a cut left, runs a camera; `dock_line` is the host's device for its second console."""
+
+    def __init__(
+        self, directory: Path, card: CardImage, *, kernel: Path, dock_line: Path | None = None
+    ) -> None:
+        super().__init__(directory, card, serial=DEVICE, kernel=kernel, memory_mib=256)
+        self._dock_line = dock_line
+        self._boots = 0
+        self.record = Record(Path())
+
+    def start_camera(self) -> VirtualService:
+        """Start the firmware; what it tells goes into a record of its own."""
+        self._boots += 1
+        name = f"record-{self._boots}"
+        self.record = Record(self.share / name)
+        service = self.start(
+            "camera",
+            self.places.python,
+            *("-B", "-m", "hil_tests.powercut.camera"),
+            f"{self.places.files}/{name}",
+            f"{self.places.files}/device.toml",
+            environment=_ENVIRONMENT,
+        )
+        assert isinstance(service, VirtualService)
+        return service
+
+    def button_down(self) -> int:
+        """Press the button; returns the board's time of it."""
+        (time,) = self.drive([PinEdge(_BUTTON, high=False)])
+        return time.before_ns
+
+    def button_up(self) -> None:
+        """Let it go."""
+        self.drive([PinEdge(_BUTTON, high=True)])
+
+    def take_vault(self, target: Path, known: Sequence[str]) -> None:
+        """Copy the vault as the kernel finds it after mounting; of clips that are `known` without ciphertext.
+
+        Raises:
+            BoardError: the copy failed.
+        """
+        archive = self.share / "vault.tar"
+        leave = [f"--exclude=vault/clips/{name}/clip.mp4.age" for name in known]
+        done = self.run(
+            *("tar", "-c", "-b", "128", "-f", f"{self.places.files}/vault.tar", "--exclude=vault/reserve.bin"),
+            *leave,
+            *("-C", str(Path(VAULT).parent), "vault"),
+        )
+        if done.status != 0:
+            raise BoardError(f"the vault can't be copied: {done.errors}")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        with tarfile.open(archive) as tar:
+            tar.extractall(target, filter="data")
+        archive.unlink()
+
+    def _command(self) -> list[str]:
+        command = super()._command()
+        if self._dock_line is not None:
+            command.insert(1, f"con2=tty:{self._dock_line.resolve()}")
+        return command

@@ -1,0 +1,122 @@
+"""The firmware on a virtual board as `preroll device run` runs it, with a record kept outside the board.
+
+`python -m hil_tests.powercut.camera RECORD CONFIG`. RECORD lies on the host: what is written there is the
+host's at once, whatever happens to the board. The firmware itself is not changed: its frame source, its recorder
+and its named steps of storage are listened to.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import msgspec
+
+import device.service
+from device.capture.source import FrameSink, FrameSource, SourceOptions, SourceSpec, SourceState, open_source
+from device.recording.events import ClipEnded, ClipFailed, ClipProgress
+from device.recording.recorder import Recorder
+from device.vault.recovery import VaultRecovery
+from evidence.documents import LogHead
+from evidence.frames import EncodedFrame, Span, Track, VideoFormat
+from evidence.steps import Operation, set_step_hook, step_name
+from hil_tests.powercut.record import Kind, Told
+
+__all__: list[str] = []
+
+_encoder = msgspec.json.Encoder()
+_record = -1
+
+
+def _tell(told: Told) -> None:
+    """Write one line, whole."""
+    os.write(_record, _encoder.encode(told) + b"\n")
+
+
+class _ToldSink:
+    """Notes every video frame that the encoder hands to its output, before anything else is done with it."""
+
+    def __init__(self, sink: FrameSink) -> None:
+        self._sink = sink
+
+    def frame(self, frame: EncodedFrame) -> None:
+        if frame.track is Track.VIDEO:
+            late_ns = time.monotonic_ns() - frame.pts_ns
+            _tell(Told(Kind.FRAME, frame.pts_ns, flag=frame.keyframe, late_ns=late_ns))
+        self._sink.frame(frame)
+
+    def gap(self, gap: Span) -> None:
+        _tell(Told(Kind.GAP, time.monotonic_ns()))
+        self._sink.gap(gap)
+
+
+class _ToldSource:
+    """The source itself, whose frames are noted on their way."""
+
+    def __init__(self, inner: FrameSource) -> None:
+        self._inner = inner
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def nominal_format(self) -> VideoFormat | None:
+        return self._inner.nominal_format
+
+    def start(self, sink: FrameSink, on_state: Callable[[SourceState], None]) -> None:
+        self._inner.start(_ToldSink(sink), on_state)
+
+    def stop(self) -> None:
+        self._inner.stop()
+
+    def force_keyframe(self) -> None:
+        self._inner.force_keyframe()
+
+
+class _ToldRecorder(Recorder):
+    """The recorder itself; what its writers say is noted as well."""
+
+    def _take_writer(self, event: ClipProgress | ClipEnded | ClipFailed) -> None:
+        now_ns = time.monotonic_ns()
+        match event:
+            case ClipProgress():
+                _tell(Told(Kind.PROGRESS, event.at_ns, event.clip, flag=event.caught_up))
+            case ClipEnded():
+                _tell(Told(Kind.ENDED, now_ns, event.clip, flag=event.sealed))
+            case ClipFailed():
+                _tell(Told(Kind.FAILED, now_ns, event.clip, detail=event.reason))
+        super()._take_writer(event)
+
+
+class _ToldRecovery(VaultRecovery):
+    """Recovery itself; when it begins and which clips wait for it is noted."""
+
+    def start(self, powered_on: "Future[LogHead]") -> None:
+        _tell(Told(Kind.RECOVERY, time.monotonic_ns(), detail=",".join(self.report.waiting)))
+        super().start(powered_on)
+
+
+def _open_told(spec: SourceSpec, options: SourceOptions | None = None) -> FrameSource:
+    return _ToldSource(open_source(spec, options))
+
+
+def _step(operation: Operation, path: Path) -> None:
+    _tell(Told(Kind.STEP, time.monotonic_ns(), path.parent.name, detail=step_name(operation, path)))
+
+
+def main(record: Path, config: str) -> None:
+    """Run the camera until it is stopped, or until power is cut."""
+    global _record  # noqa: PLW0603 - one record a process
+    _record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    set_step_hook(_step)
+    vars(device.service).update(Recorder=_ToldRecorder, VaultRecovery=_ToldRecovery, open_source=_open_told)
+    from preroll.commands.device import run  # noqa: PLC0415 - after what it uses has been listened to
+
+    run.main(args=["--config", config], prog_name="preroll device run")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

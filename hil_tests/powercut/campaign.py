@@ -1,0 +1,120 @@
+"""The campaign: seeded chains of cuts, several boards at a time, results kept as they come.
+
+`python -m hil_tests.powercut --cuts 1000 --results FILE` goes on where FILE ends.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+from hil_tests.board.card import Filesystem, find_tool
+from hil_tests.board.kernel import kernel_path
+from hil_tests.powercut.chain import run_chain
+from hil_tests.powercut.results import Aim, ChainPlan, ChainResult, Kind, append_result, read_results
+from hil_tests.powercut.stage import make_stage
+
+__all__ = ["SEED", "plan_chain", "run_campaign", "short_plans"]
+
+SEED = 20261122
+_WINDOW_S = 2.0
+_RECORD = (
+    *(Aim.LIVE,) * 3,
+    *(Aim.FLUSH,) * 2,
+    *(Aim.RECOVERY,) * 2,
+    Aim.PRESS,
+    Aim.STOP,
+    Aim.SEAL,
+    Aim.IDLE,
+    Aim.START,
+)
+_FULL = (*(Aim.LIVE,) * 3, Aim.FLUSH, Aim.SEAL, Aim.STOP, Aim.RECOVERY, Aim.START)
+_OFFLOAD = (*(Aim.OFFLOAD,) * 8, Aim.RECOVERY, Aim.IDLE)
+_KINDS: tuple[tuple[Kind, str, Filesystem], ...] = (
+    (Kind.RECORD, "10", "ext4"),
+    (Kind.RECORD, "2", "ext4"),
+    (Kind.RECORD, "0.2", "ext4"),
+    (Kind.OFFLOAD, "2", "ext4"),
+    (Kind.RECORD, "10", "f2fs"),
+    (Kind.FULL, "10", "ext4"),
+    (Kind.RECORD, "2", "ext4"),
+    (Kind.RECORD, "0.2", "f2fs"),
+    (Kind.OFFLOAD, "0.2", "ext4"),
+    (Kind.RECORD, "10", "ext4"),
+    (Kind.FULL, "2", "ext4"),
+    (Kind.RECORD, "2", "f2fs"),
+)
+_AIMS = {Kind.RECORD: _RECORD, Kind.FULL: _FULL, Kind.OFFLOAD: _OFFLOAD}
+
+
+def plan_chain(number: int, seed: int = SEED) -> ChainPlan:
+    """Return the chain of a number: the same for the same seed; f2fs where its cards can be made."""
+    kind, mbit, filesystem = _KINDS[number % len(_KINDS)]
+    if filesystem == "f2fs" and find_tool("mkfs.f2fs") is None:
+        filesystem = "ext4"
+    return _plan(number, seed, kind=kind, mbit=mbit, filesystem=filesystem, aims=_AIMS[kind])
+
+
+def short_plans(seed: int = SEED) -> list[ChainPlan]:
+    """Return the short form: a dozen cuts that touch every part of a recording's life."""
+    rows: tuple[tuple[Kind, str, tuple[Aim, ...]], ...] = (
+        (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE, Aim.RECOVERY, Aim.STOP)),
+        (Kind.OFFLOAD, "2", (Aim.OFFLOAD, Aim.OFFLOAD, Aim.OFFLOAD)),
+        (Kind.RECORD, "0.2", (Aim.LIVE, Aim.PRESS, Aim.SEAL)),
+        (Kind.FULL, "2", (Aim.LIVE, Aim.LIVE)),
+    )
+    return [
+        _plan(number, seed, kind=kind, mbit=mbit, filesystem="ext4", aims=aims)
+        for number, (kind, mbit, aims) in enumerate(rows)
+    ]
+
+
+def _plan(
+    number: int, seed: int, *, kind: Kind, mbit: str, filesystem: Filesystem, aims: Sequence[Aim]
+) -> ChainPlan:
+    order = list(aims)
+    random.Random(seed + number).shuffle(order)
+    return ChainPlan(
+        number=number,
+        seed=seed * 10_000 + number,
+        kind=kind,
+        mbit=mbit,
+        filesystem=filesystem,
+        window_s=_WINDOW_S,
+        aims=tuple(order),
+    )
+
+
+def run_plans(plans: Iterator[ChainPlan], directory: Path, results: Path, *, boards: int, cuts: int) -> None:
+    """Run chains until so many cuts are in the results; each chain's line is added as it ends."""
+    stage, kernel = make_stage(directory / "stage"), kernel_path()
+    done = {result.plan.number: result for result in read_results(results)}
+    count = sum(len(result.cuts) for result in done.values())
+    running: set[Future[ChainResult]] = set()
+    with ThreadPoolExecutor(boards) as pool:
+        for plan in plans:
+            if plan.number in done:
+                continue
+            expected = count + sum(1 for _ in running) * len(plan.aims)
+            if expected >= cuts:
+                break
+            running.add(pool.submit(run_chain, directory / f"chain-{plan.number}", stage, plan, kernel))
+            if len(running) >= boards:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                count += _take(ended, results)
+        _take(running, results)
+
+
+def _take(ended: set[Future[ChainResult]], results: Path) -> int:
+    count = 0
+    for future in ended:
+        result = future.result()
+        append_result(results, result)
+        count += len(result.cuts)
+    return count
+
+
+def run_campaign(directory: Path, results: Path, *, boards: int, cuts: int, seed: int = SEED) -> None:
+    """Run the long form, or go on with it."""
+    numbers = iter(range(100_000))
+    run_plans((plan_chain(number, seed) for number in numbers), directory, results, boards=boards, cuts=cuts)

@@ -1,0 +1,119 @@
+"""What a campaign needs before its first cut: an agency, footage at three bit rates, configurations."""
+
+from pathlib import Path
+
+import msgspec
+
+from evidence.age.keyfiles import parse_identities
+from evidence.age.keys import Identity
+from tests.campaign.stage import Picture, make_footage
+from tests.device.dockport.dockbench import Agency, make_agency
+from tests.device.vault_recovery.rig import DEVICE
+
+__all__ = ["DOCK_LINE", "LOOP_FRAMES", "RATE", "VAULT", "Stage", "dock_config", "make_stage"]
+
+RATE = 30
+_LOOP_S = 5
+LOOP_FRAMES = _LOOP_S * RATE
+"""After so many frames the replayed footage begins again; a frame's number in it is drawn into its picture."""
+VAULT = "/mnt/card/vault"
+DOCK_LINE = "/dev/tty2"
+_PICTURES = {
+    "0.2": Picture(width=320, height=180, bitrate_kbps=200),
+    "2": Picture(width=640, height=360, bitrate_kbps=2000, noise=60),
+    "10": Picture(width=640, height=360, bitrate_kbps=10_000, noise=60),
+}
+
+_CAMERA = """\
+[device]
+id = "{camera}"
+vault = "{vault}"
+keys = "{files}/agency/camera"
+[camera]
+source = "replay:{files}/footage.mp4"
+bitrate_kbps = {bitrate_kbps}
+[sound]
+microphone = "none"
+[policy]
+recipients_file = "{files}/agency/agency/identity/recipients.txt"
+window_s = {window_s}
+hold_s = 0.5
+keep_released_hours = 0.0
+"""
+_PORT = """\
+[dockport]
+serial = ["{line}"]
+anchors = "{files}/agency/agency/root/root.pem"
+"""
+_DOCK = """\
+[dock]
+id = "dock7"
+keys = "{agency}/dock"
+root = "{root}"
+state = "state"
+[store]
+path = "store"
+id = "dock7-a"
+reserve_mib = 0
+[timeouts]
+look_s = 0.1
+retry_s = 0.2
+handshake_s = 20.0
+progress_s = 10.0
+answer_s = 20.0
+line_s = 30.0
+[[bay]]
+name = "1"
+serial = "{line}"
+"""
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Made once a campaign; every chain of cuts has its own copy of what the board reads."""
+
+    directory: Path
+
+    @property
+    def agency(self) -> Agency:
+        """Who trusts the camera and the dock."""
+        return Agency(self.directory / "agency")
+
+    @property
+    def identities(self) -> list[Identity]:
+        """With what clips open."""
+        text = (self.directory / "agency" / "agency" / "identity" / "identity.txt").read_text(encoding="ascii")
+        return list(parse_identities(text))
+
+    def footage(self, mbit: str) -> Path:
+        """The footage of a bit rate."""
+        return self.directory / f"footage-{mbit}.mp4"
+
+    def camera_config(self, files: str, mbit: str, window_s: float, *, docked: bool) -> str:
+        """Return a camera's TOML; `files` is where the board finds agency and footage."""
+        text = _CAMERA.format(
+            camera=DEVICE,
+            vault=VAULT,
+            files=files,
+            bitrate_kbps=_PICTURES[mbit].bitrate_kbps,
+            window_s=float(window_s),
+        )
+        return text + _PORT.format(line=DOCK_LINE, files=files) if docked else text
+
+
+def make_stage(directory: Path) -> Stage:
+    """Make what is not there yet; footage gets its name when it is whole."""
+    directory.mkdir(parents=True, exist_ok=True)
+    stage = Stage(directory)
+    if not (directory / "made").exists():
+        make_agency(directory / "agency")
+        (directory / "made").touch()
+    for mbit, picture in _PICTURES.items():
+        path = stage.footage(mbit)
+        if not path.exists():
+            make_footage(path.with_suffix(".new.mp4"), picture, _LOOP_S).rename(path)
+    return stage
+
+
+def dock_config(stage: Stage, line: Path) -> str:
+    """Return the TOML of a dock at the other end of a serial line."""
+    return _DOCK.format(agency=stage.directory / "agency", root=stage.agency.root_file, line=line)
