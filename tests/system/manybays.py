@@ -83,6 +83,14 @@ class Fleet:
 
     def start(self, **timeouts: float) -> None:
         """Start the agent: rogues have the first bays."""
+        self.configure(timeouts)
+        with (self.place / "agent.log").open("wb") as log:
+            words = [sys.executable, "-c", _AGENT, "dock", "run", "--config", str(self.config)]
+            self.agent = subprocess.Popen(words, stderr=log)
+        self._stack.callback(self.stop)
+
+    def configure(self, timeouts: dict[str, float], more: str = "") -> None:
+        """Write the agent's configuration, with other sections behind it."""
         bays = ""
         for camera in (*self.rogues, *self.cameras):
             assert camera.process.stdout is not None
@@ -91,12 +99,8 @@ class Fleet:
         waits = "".join(f"{name} = {value}\n" for name, value in timeouts.items())
         self.config.write_text(
             '[dock]\nid = "dock7"\nkeys = "dock7"\nroot = "agency/root/root.pem"\nstate = "state"\n'
-            f'[store]\npath = "store"\nid = "dock7-a"\nreserve_mib = 0\n[timeouts]\n{waits}{bays}'
+            f'[store]\npath = "store"\nid = "dock7-a"\nreserve_mib = 0\n[timeouts]\n{waits}{bays}{more}'
         )
-        with (self.place / "agent.log").open("wb") as log:
-            words = [sys.executable, "-c", _AGENT, "dock", "run", "--config", str(self.config)]
-            self.agent = subprocess.Popen(words, stderr=log)
-        self._stack.callback(self.stop)
 
     def stop(self) -> None:
         """End the agent."""

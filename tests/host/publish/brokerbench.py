@@ -177,6 +177,9 @@ class Watcher:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        sock = self._client.socket()
+        if sock is not None:  # paho's thread may end in the middle of a reconnect, with the socket open
+            sock.close()
 
 
 @dataclasses.dataclass
