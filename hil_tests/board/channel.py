@@ -3,9 +3,12 @@
 import json
 import socket
 import threading
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from hil_tests.board.guest.limits import LONGEST_BYTES
 from hil_tests.board.protocol import BoardError, LineChange, TraceEvent
 
 __all__ = ["Channel"]
@@ -16,7 +19,8 @@ _PATIENCE_S = 60.0
 class Channel:
     """Talks to one boot's agent. `fd` is the other end, for the kernel; close it once the kernel has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Path) -> None:
+        self._share = share
         self._socket, other = socket.socketpair()
         self.fd = other.detach()
         self._change = threading.Condition()
@@ -41,10 +45,14 @@ class Channel:
         """Send a request; returns its number."""
         with self._change:
             self._next += 1
-            request = {"id": self._next, "do": what, **details}
             number = self._next
+            data = json.dumps({"id": number, "do": what, **details}).encode()
+            if len(data) > LONGEST_BYTES:
+                name = f"run/request-{uuid.uuid4().hex}"
+                (self._share / name).write_bytes(data)
+                data = json.dumps({"file": name}).encode()
             try:
-                self._socket.sendall(json.dumps(request).encode() + b"\n")
+                self._socket.sendall(data + b"\n")
             except OSError as error:
                 raise BoardError(f"the board is gone, asked to {what}: {error}") from error
         return number
@@ -102,6 +110,10 @@ class Channel:
             return b""
 
     def _take(self, message: dict[str, Any]) -> None:
+        if "file" in message:
+            file = self._share / message["file"]
+            message = json.loads(file.read_bytes())
+            file.unlink()
         if "lines" in message:
             self.changes += [LineChange(at_ns, line, bool(level)) for at_ns, line, level in message["lines"]]
         elif "traced" in message:

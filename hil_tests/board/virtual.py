@@ -148,7 +148,7 @@ class VirtualBoard:
         seed = self.share / "seed"
         seed.touch(mode=0o600)
         seed.write_bytes(secrets.token_bytes(_SEED_BYTES))
-        self._channel = Channel()
+        self._channel = Channel(self.share)
         environment = {"TMPDIR": str(self._temporary), "HOME": str(self._temporary), "PATH": os.defpath}
         try:
             self._process = KernelProcess(

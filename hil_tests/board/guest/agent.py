@@ -17,14 +17,15 @@ from typing import Any
 
 from hil_tests.board.guest import system
 from hil_tests.board.guest.gadget import CAMERA_END, DOCK_END, Gadget
+from hil_tests.board.guest.limits import LONGEST_BYTES
 from hil_tests.board.guest.pins import Pins
 from hil_tests.board.guest.processes import Processes
 from hil_tests.board.guest.trace import Trace
 
 __all__ = ["Agent"]
 
-_AT_ONCE = 50
-"""Events in a message: a console takes some thousand bytes at a time."""
+_AT_ONCE = 10
+"""Events in a message, so that it stays a short one."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -34,6 +35,7 @@ class Agent:
     def __init__(self, channel: str, serial: str) -> None:
         self._channel = _open_raw(channel)
         self._received = b""
+        self._files = 0
         self._processes = Processes()
         self._waiting: dict[str, int] = {}
         self._gadget = Gadget(serial)
@@ -63,7 +65,12 @@ class Agent:
             return False
         *whole, self._received = (self._received + chunk).split(b"\n")
         for line in whole:
-            self._answer(json.loads(line))
+            request = json.loads(line)
+            if "file" in request:
+                file = system.SHARE / request["file"]
+                request = json.loads(file.read_bytes())
+                file.unlink()
+            self._answer(request)
         return bool(chunk)
 
     def _answer(self, request: dict[str, Any]) -> None:
@@ -80,7 +87,13 @@ class Agent:
             self._waiting[request["name"]] = number
 
     def _say(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        data = json.dumps(message, separators=(",", ":")).encode()
+        if len(data) > LONGEST_BYTES:
+            self._files += 1
+            name = f"run/answer-{self._files}"
+            (system.SHARE / name).write_bytes(data)
+            data = json.dumps({"file": name}).encode()
+        data += b"\n"
         while data:
             data = data[os.write(self._channel, data) :]
 

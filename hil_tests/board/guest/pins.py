@@ -30,9 +30,9 @@ class Pins:
         `edges` are (line, level, nanoseconds after `start_ns`); `start_ns` is CLOCK_MONOTONIC, 0 for now.
         Returns the times before and after each change: the kernel's time of the edge is between them.
         """
-        start_ns = start_ns or time.monotonic_ns()
         for line, _, _ in edges:
             self._open(line)
+        start_ns = start_ns or time.monotonic_ns()
         done = []
         for line, level, offset_ns in edges:
             _wait_until(start_ns + offset_ns)
