@@ -35,12 +35,14 @@ def run(file: Path, *, as_json: bool, verbose: bool) -> None:
 
     from host.agent import DockAgent
     from host.config import load_config
+    from host.memory import return_large_blocks
     from preroll.logs import set_up_logging
     from preroll.notify import ServiceManager
     from preroll.watchdog import Watchdog
 
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)  # one that comes while it starts waits
     set_up_logging(verbose=verbose)
+    return_large_blocks()
     agent = DockAgent(load_config(file))
     for number in _STOPS:
         # in a thread: the handler interrupts `run`, which may hold the lock that `stop` needs
