@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -329,6 +330,83 @@ def test_a_lying_camera_ends_its_own_session(answer: bytes) -> None:
             )
         )
     near.close()
+
+
+def _piece(start: int, stop: int, total: int) -> bytes:
+    head = f'HTTP/1.1 206 Partial Content\r\nETag: "{"0" * 64}"\r\nContent-Length: {stop - start}\r\n'
+    return f"{head}Content-Range: bytes {start}-{stop - 1}/{total}\r\n\r\n".encode() + bytes(stop - start)
+
+
+def test_the_next_piece_is_asked_for_while_one_comes() -> None:
+    near, far = stream_pair()
+    client = HttpClient(near, QUICK)
+    far.write(_piece(10, 14, 21)[:-1], 5)
+    part = client.download(
+        FILE_ROUTE, {"clip": CLIP, "file": "clip.mp4.age"}, start=10, stop=None, sha256=None, piece_bytes=4
+    )
+    assert (part.start, part.stop, part.total_bytes) == (10, 21, 21)
+    assert b"Range: bytes=10-13" in far.read(65_536, 5)
+    chunks = iter(part)
+    got = bytes(next(chunks))
+    assert got == bytes(3), "the first piece is not whole yet"
+    asked = bytes(far.read(65_536, 5))
+    assert b"Range: bytes=14-17" in asked
+    assert b'If-Range: "000' in asked
+    far.write(b"\0" + _piece(14, 18, 21), 5)
+    assert len(next(chunks)) + len(next(chunks)) == 5
+    far.write(_piece(18, 21, 21), 5)
+    assert len(b"".join(chunks)) == 3
+    assert far.read(65_536, 5).count(b"GET ") == 1
+    near.close()
+    far.close()
+
+
+@pytest.mark.parametrize(
+    "second", [_piece(14, 18, 22), _piece(14, 17, 21), _piece(14, 18, 21).replace(b"0" * 64, b"1" * 64)]
+)
+def test_a_file_that_changes_between_two_pieces_is_noticed(second: bytes) -> None:
+    near, far = stream_pair()
+    far.write(_piece(10, 14, 21), 5)
+    far.write(second, 5)
+    client = HttpClient(near, QUICK)
+    with pytest.raises(ProtocolError):
+        list(
+            client.download(
+                FILE_ROUTE,
+                {"clip": CLIP, "file": "clip.mp4.age"},
+                start=10,
+                stop=None,
+                sha256=None,
+                piece_bytes=4,
+            )
+        )
+    near.close()
+    far.close()
+
+
+def test_a_refused_piece_leaves_the_session_as_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    client = bench.open(limit=None)
+    client._limit = RequestLimit()
+    give = bench.camera.file
+    calls = iter((give,))
+
+    def once(*arguments: object) -> FileAnswer:
+        found: FileAnswer = next(calls, _gone)(*arguments)  # type: ignore[arg-type]  # as it was called
+        return found
+
+    monkeypatch.setattr(bench.camera, "file", once)
+    part = client.request_part(CLIP, "clip.mp4.age", sha256=hashlib.sha256(content).hexdigest())
+    got: deque[bytes | bytearray] = deque()
+    with pytest.raises(AnswerError):
+        got.extend(part)
+    assert b"".join(got) == content[: 1 << 20]
+    assert client.device().device == "cam0042"
+
+
+def _gone(*_: object) -> FileAnswer:
+    raise RefusalError(410, "released")
 
 
 def test_a_file_that_was_not_read_to_its_end_spoils_the_session(bench: Bench, content: bytes) -> None:
