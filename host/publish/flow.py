@@ -33,6 +33,8 @@ __all__ = ["Flow"]
 _OVERHEAD_BYTES = 256
 """Fixed header, packet id and user properties of a message; more than they ever come to."""
 _REPLAY_WIDTH = 4
+_SHORTEST_EVENT_BYTES = 320
+"""An event without `detail` and `data` hardly has more; a broker that takes no longer ones takes none."""
 _SHORTEST_LIMIT_BYTES = 640
 """A connection that breaks with nothing longer than this on its way has another reason."""
 
@@ -53,6 +55,7 @@ class Flow:
         self._most = timing.window
         self._packet_limit_bytes: int | None = None
         self._learned_bytes: int | None = None
+        self._proven_bytes = _SHORTEST_EVENT_BYTES
         self._too_large: set[int] = set()
         self._told: set[str] = set()
         self.skipped = 0
@@ -65,6 +68,7 @@ class Flow:
     def connected(self, signal: Connected) -> None:
         """Begin a connection: everything retained again, events from the oldest unacknowledged."""
         self._in_flight.clear()
+        self._proven_bytes = _SHORTEST_EVENT_BYTES
         self._most = max(1, min(self._timing.window, signal.receive_maximum - 1))
         limits = (signal.packet_limit_bytes, self._learned_bytes)
         self._packet_limit_bytes = min((each for each in limits if each is not None), default=None)
@@ -97,7 +101,10 @@ class Flow:
         if closing:
             return actions
         self.events.tick(now_ns)
-        while len(self._in_flight) < self._most and (event := self.events.next(now_ns)) is not None:
+        while (
+            len(self._in_flight) < self._most
+            and (event := self.events.next(now_ns, self._proven_bytes)) is not None
+        ):
             actions += self._event(event)
         while len(self._in_flight) < self._most and (event := self.replays.next()) is not None:
             actions += self._replay(event)
@@ -110,12 +117,14 @@ class Flow:
     def settled(self, signal: Settled, now_ns: int) -> list[Action]:
         """Take the broker's word for a message."""
         token = signal.token
-        self._in_flight.pop(token, None)
+        size = self._in_flight.pop(token, 0)
         actions: list[Action] = []
         if signal.refusal:
             actions += self._refused(signal, now_ns)
         else:
             self._told.discard(token.topic)
+            if token.kind is TokenKind.EVENT:
+                self._proven_bytes = max(self._proven_bytes, size - _size(token.topic, b""))
         if token.kind is TokenKind.RETAINED:
             if not signal.refusal and self.retained.acknowledged(token.topic):
                 actions.append(Forget(token.topic))

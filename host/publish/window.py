@@ -1,7 +1,8 @@
 """Which events are on the way: a bounded window from the oldest unacknowledged. No I/O, no clock.
 
 Events go out in the order of their numbers over one connection, so first occurrences are in order. After a
-refusal the window is one event wide until the broker takes it: no later event overtakes it.
+refusal the window is one event wide until the broker takes it, and an event longer than any that the broker has
+taken goes alone: no later event overtakes it.
 """
 
 from collections import deque
@@ -20,7 +21,7 @@ class EventWindow:
     def __init__(self, width: int, retry_ns: int) -> None:
         self._width = width
         self._retry_ns = retry_ns
-        self._narrow = False
+        self._narrow = self._alone = False
         self._in_flight: set[int] = set()
         self._ready: deque[StoredEvent] = deque()
         self._cursor = 0
@@ -68,12 +69,19 @@ class EventWindow:
             self._cursor = events[-1].number
         self._exhausted = len(events) < _PAGE and not self._fresh
 
-    def next(self, now_ns: int) -> StoredEvent | None:
-        """Take the next event that may go out."""
+    def next(self, now_ns: int, proven_bytes: int | None = None) -> StoredEvent | None:
+        """Take the next event that may go out.
+
+        One longer than the broker is known to take goes alone: if it is too long, none behind it has arrived.
+        """
         width = 1 if self._narrow else self._width
         if not self._ready or len(self._in_flight) >= width or now_ns < self._resume_ns:
             return None
+        long = proven_bytes is not None and len(self._ready[0].payload) > proven_bytes
+        if self._in_flight and (long or self._alone):
+            return None
         event = self._ready.popleft()
+        self._alone = long
         self._in_flight.add(event.number)
         return event
 

@@ -346,6 +346,40 @@ def test_an_event_that_is_too_long_is_shortened_or_skipped_and_never_holds_up_ot
     assert tiny.core.flow.skipped == 1
 
 
+def test_an_event_longer_than_any_before_goes_alone() -> None:
+    bench = Bench()
+    bench.online()
+    bench.event()
+    bench.event("x" * 500)
+    bench.event()
+    sent = []
+    while bench.published:
+        sent.append(bench.numbers())
+        bench.put(Settled(bench.published.pop(0).token))
+    assert sent == [[1], [2], [3]]
+    for _ in range(3):
+        bench.event("x" * 500)  # as long as what the broker took
+    assert bench.numbers() == [4, 5, 6]
+    bench.reconnect()
+    assert bench.numbers() == [4]  # perhaps another broker
+
+
+def test_a_break_over_a_long_event_lets_none_overtake() -> None:
+    bench = Bench()
+    bench.online()
+    bench.event("x" * 900)
+    bench.event()
+    assert bench.numbers() == [1]
+    bench.published.clear()
+    bench.put(Lost("connection lost", too_large=True))
+    bench.put(Tick(), after_ns=100 * S)
+    bench.put(Connected())
+    bench.put(Subscribed())
+    [first] = [each for each in bench.published if each.token.kind is TokenKind.EVENT][:1]
+    assert decode_payload(first.payload, EventPayload).shortened
+    assert first.token.number == 1
+
+
 def test_progress_waits_and_a_change_does_not() -> None:
     bench = Bench()
     bench.online()
