@@ -35,6 +35,7 @@ class MqttSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     window: Annotated[int, Meta(ge=1, le=256)] = 16
     outbox_events: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
     retired: tuple[Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")], ...] = ()
+    homeassistant: _Prefix | None = None
 
     def problem(self) -> tuple[str, str, str] | None:
         """Say what does not go together: the key, what would be right, what is there; `None` if all does."""

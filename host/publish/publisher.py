@@ -214,6 +214,12 @@ class Publisher:
             self._changes[topic] = data, urgent or was_urgent
         self._wake()
 
+    def present(self, topic: str, payload: bytes) -> None:
+        """Retain a payload of another format, of a topic outside; it is cleared if a later run does not."""
+        with self._lock:
+            self._changes[topic] = payload, True
+        self._wake()
+
     def retire(self, topic: str) -> None:
         """Clear one of this dock's topics: a camera or a bay that is no more."""
         with self._lock:

@@ -21,6 +21,7 @@ from host.publish.broker import BrokerSettings, parse_broker
 from host.publish.drafts import FOLLOWED
 from host.publish.errors import OutboxError
 from host.publish.follower import CustodySource, Follower
+from host.publish.homeassistant import discovery_payload, discovery_topic
 from host.publish.link import PahoLink
 from host.publish.opening import open_outbox
 from host.publish.outbox import Outbox
@@ -140,6 +141,10 @@ class Reporter:
                 outbox.close()
             self._trouble(str(error))
             return
+        if section.homeassistant is not None:
+            topics = Topics(section.prefix, section.site, self._dock)
+            payload = discovery_payload(topics, self._bays, importlib.metadata.version("preroll"))
+            publisher.present(discovery_topic(section.homeassistant, topics), payload)
         self._outbox, self._publisher = outbox, publisher
         publisher.start()
 
