@@ -68,7 +68,8 @@ def lay_out(lock: Path, machine: str, own: list[Path], into: Path, report: Path 
     locked = [*base, "--require-hashes", f"--requirement={part}"]
     if report:
         locked.append(f"--report={report}")
-    for command in (locked, [*base, "--upgrade", *map(str, own)]):
+    commands = [locked, [*base, "--upgrade", *map(str, own)]] if own else [locked]
+    for command in commands:
         if subprocess.run(command, check=False).returncode:
             raise StageError(f"pip could not lay out {lock.name} for {machine}; see its message above")
     part.unlink()
