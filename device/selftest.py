@@ -16,7 +16,7 @@ from device.errors import DeviceError
 from device.health.clock import read_mapping
 from device.identity import board_serial, has_identity, identified
 from device.policy import load_policy
-from device.vault.layout import format_vault, open_layout
+from device.vault.layout import format_vault, is_blank, open_layout
 from device.vault.space import Reserve, read_space
 from evidence.clock import format_utc
 from evidence.errors import ExplainedError
@@ -125,7 +125,7 @@ def _keys(config: DeviceConfig, directory: Path) -> str:
 
 
 def _vault(config: DeviceConfig, root: Path) -> str:
-    if not root.exists() or not any(root.iterdir()):
+    if is_blank(root):
         format_vault(root, config.device.id)
     layout = open_layout(root, config.device.id)
     try:

@@ -42,7 +42,7 @@ from device.recording.writer import ClipThread, WriterContext
 from device.soundswitch import SoundSwitch
 from device.vault.dockstate import DockMemory
 from device.vault.eventlog import EventLog
-from device.vault.layout import VaultLayout, format_vault, open_layout
+from device.vault.layout import VaultLayout, format_vault, is_blank, open_layout
 from device.vault.logthread import LogThread
 from device.vault.recovery import Load, VaultRecovery
 from device.vault.vault import FileOpener, Vault
@@ -290,7 +290,7 @@ class DeviceService:
         return panel
 
     def _open_vault(self, root: Path) -> Vault:
-        if not root.exists() or not any(root.iterdir()):
+        if is_blank(root):
             format_vault(root, self.config.device.id)
         layout = open_layout(root, self.config.device.id)
         self._closing.append(layout.close)

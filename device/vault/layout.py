@@ -19,6 +19,7 @@ __all__ = [
     "VaultFacts",
     "VaultLayout",
     "format_vault",
+    "is_blank",
     "open_layout",
     "read_vault_device",
 ]
@@ -28,6 +29,7 @@ CLAIM_PREFIX = ".claim-"
 
 _FORMAT = 1
 _DIRECTORIES = ("clips", "tombstones", "log")
+_FACTS_DRAFT = ".vault.json.tmp"
 
 
 class VaultError(DeviceError):
@@ -95,6 +97,20 @@ def read_vault_device(root: Path) -> str | None:
         ) from error
 
 
+def is_blank(root: Path) -> bool:
+    """Whether a vault may be made here: nothing is there, or only what a formatting leaves that lost power.
+
+    Raises:
+        StorageError: the directory cannot be read.
+    """
+    try:
+        found = {path.name: path for path in root.iterdir()} if root.exists() else {}
+        found.pop(_FACTS_DRAFT, None)
+        return all(name in _DIRECTORIES and not any(path.iterdir()) for name, path in found.items())
+    except OSError as error:
+        raise StorageError(f"cannot look into {root}", error) from error
+
+
 def format_vault(root: Path, device: str) -> None:
     """Make an empty vault for a device, with a fresh random epoch; `vault.json` is published last.
 
@@ -111,6 +127,7 @@ def format_vault(root: Path, device: str) -> None:
     except OSError as error:
         raise StorageError(f"cannot make the vault in {root}", error) from error
     publish_file(root / "vault.json", msgspec.json.encode(facts))
+    sync_directory(root.parent)
 
 
 def open_layout(root: Path, device: str) -> VaultLayout:

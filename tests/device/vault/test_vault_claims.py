@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device.vault import vault as vault_module
-from device.vault.layout import CLAIM_PREFIX, VaultError, VaultLayout, format_vault, open_layout
+from device.vault.layout import CLAIM_PREFIX, VaultError, VaultLayout, format_vault, is_blank, open_layout
 from device.vault.vault import ClipPlace, Vault, list_clips
 from evidence import storage
 from evidence.storage import AppendFile, PosixAppendFile, StorageError
@@ -222,6 +222,28 @@ def test_the_vault_of_another_camera_is_refused(layout: VaultLayout) -> None:
 def test_a_vault_is_never_formatted_twice(layout: VaultLayout) -> None:
     with pytest.raises(VaultError, match="cannot format"):
         format_vault(layout.root, "cam0042")
+
+
+@pytest.mark.parametrize("left", [(), ("clips",), ("clips", "tombstones", "log", ".vault.json.tmp")])
+def test_a_formatting_that_lost_power_is_done_again(tmp_path: Path, left: tuple[str, ...]) -> None:
+    root = tmp_path / "vault"
+    root.mkdir()
+    for name in left:
+        (root / name).write_bytes(b"{") if name.endswith(".tmp") else (root / name).mkdir()
+    assert is_blank(root)
+    format_vault(root, "cam0042")
+    open_layout(root, "cam0042").close()
+    assert not is_blank(root)
+
+
+def test_what_holds_anything_is_never_formatted(tmp_path: Path) -> None:
+    assert is_blank(tmp_path / "none")
+    (tmp_path / "clips" / "one").mkdir(parents=True)
+    assert not is_blank(tmp_path)
+    (tmp_path / "clips" / "one").rmdir()
+    assert is_blank(tmp_path)
+    (tmp_path / "other").touch()
+    assert not is_blank(tmp_path)
 
 
 def test_files_of_a_clip_come_from_the_cameras_opener(layout: VaultLayout, line0: "Line0") -> None:
