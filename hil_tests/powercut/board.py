@@ -69,6 +69,10 @@ class CutBoard(VirtualBoard):
         Raises:
             BoardError: the copy failed.
         """
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        if not self.exists(VAULT):
+            return
         archive = self.share / "vault.tar"
         leave = [f"--exclude=vault/clips/{name}/clip.mp4.age" for name in known]
         done = self.run(
@@ -78,8 +82,6 @@ class CutBoard(VirtualBoard):
         )
         if done.status != 0:
             raise BoardError(f"the vault can't be copied: {done.errors}")
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
         with tarfile.open(archive) as tar:
             tar.extractall(target, filter="data")
         archive.unlink()

@@ -1,8 +1,8 @@
 """The firmware on a virtual board as `preroll device run` runs it, with a record kept outside the board.
 
 `python -m hil_tests.powercut.camera RECORD CONFIG`. RECORD lies on the host: what is written there is the
-host's at once, whatever happens to the board. The firmware itself is not changed: its frame source, its recorder
-and its named steps of storage are listened to.
+host's at once, whatever happens to the board. The firmware itself is not changed: its frame source, recorder
+and named steps of storage are listened to.
 """
 
 import os
