@@ -57,6 +57,11 @@ class DemoBroker:
         """Where it listens."""
         return f"mqtt://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Its process; `setpriv` becomes the broker."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise if it has ended.
 
