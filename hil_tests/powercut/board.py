@@ -4,17 +4,17 @@ import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol, cast
 
 from hil_tests.board.card import CardImage
 from hil_tests.board.kernel import CHECKOUT
-from hil_tests.board.protocol import BoardError, PinEdge
+from hil_tests.board.protocol import BoardError, PinEdge, Service
 from hil_tests.board.virtual import VirtualBoard
-from hil_tests.board.virtual_service import VirtualService
 from hil_tests.powercut.record import Record
 from hil_tests.powercut.stage import VAULT
 from tests.device.vault_recovery.rig import DEVICE
 
-__all__ = ["CutBoard"]
+__all__ = ["CutBoard", "Firmware"]
 
 _BUTTON = 17
 _ENVIRONMENT = {
@@ -25,6 +25,13 @@ _ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(1 << 22),
     "MALLOC_ARENA_MAX": "1",
 }
+
+
+class Firmware(Service, Protocol):
+    """A program of a virtual board, of which can be seen whether it still runs."""
+
+    @property
+    def ended(self) -> bool: ...
 
 
 class CutBoard(VirtualBoard):
@@ -38,7 +45,7 @@ class CutBoard(VirtualBoard):
         self._boots = 0
         self.record = Record(Path())
 
-    def start_camera(self) -> VirtualService:
+    def start_camera(self) -> Firmware:
         """Start the firmware; what it tells goes into a record of its own."""
         self._boots += 1
         name = f"record-{self._boots}"
@@ -51,8 +58,7 @@ class CutBoard(VirtualBoard):
             f"{self.places.files}/device.toml",
             environment=_ENVIRONMENT,
         )
-        assert isinstance(service, VirtualService)
-        return service
+        return cast("Firmware", service)
 
     def button_down(self) -> int:
         """Press the button; returns the board's time of it."""

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from hil_tests.board.card import CardImage, find_tool
 from hil_tests.board.protocol import BoardError
-from hil_tests.board.virtual_service import VirtualService
-from hil_tests.powercut.board import CutBoard
+from hil_tests.powercut.board import CutBoard, Firmware
 from hil_tests.powercut.judge import Judge, Left
 from hil_tests.powercut.record import Kind as Told
 from hil_tests.powercut.record import Told as Event
@@ -124,7 +123,7 @@ class _Chain:
             vault=vault, record=record, aim=aim, pressed_ns=self._pressed_ns, stopped_ns=self._stopped_ns
         )
 
-    def _lead(self, aim: Aim, service: VirtualService) -> None:
+    def _lead(self, aim: Aim, service: Firmware) -> None:
         """Return at the instant at which power is to be cut."""
         if aim is Aim.START:
             time.sleep(self._random.uniform(0, 4))
@@ -144,7 +143,7 @@ class _Chain:
                 raise BoardError(f"the card can't be filled: {done.errors}")
         self._press(aim, service)
 
-    def _press(self, aim: Aim, service: VirtualService) -> None:
+    def _press(self, aim: Aim, service: Firmware) -> None:
         flush_s = _FLUSH_S[self._plan.mbit]
         self._pressed_ns = self._board.button_down()
         if aim in {Aim.PRESS, Aim.FLUSH}:
@@ -170,7 +169,7 @@ class _Chain:
         self._board.button_up()
         self._deliver(service)
 
-    def _deliver(self, service: VirtualService) -> None:
+    def _deliver(self, service: Firmware) -> None:
         """Let the dock take clips, until some time is over or a step of a delivery has begun."""
         step = self._random.choice(_DELIVERY_STEPS)
         if not step:
@@ -208,9 +207,7 @@ class _Chain:
     def _caught_up(self) -> bool:
         return any(event.flag for event in self._board.record.of(Told.PROGRESS))
 
-    def _wait(
-        self, service: VirtualService, condition: Callable[[], bool], patience_s: float = _PATIENCE_S
-    ) -> None:
+    def _wait(self, service: Firmware, condition: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
         give_up = time.monotonic() + patience_s
         while not condition():
             self._board.record.read()
