@@ -33,18 +33,19 @@ _OFFLOAD = (*(Aim.OFFLOAD,) * 8, Aim.RECOVERY, Aim.IDLE)
 _KINDS: tuple[tuple[Kind, str, Filesystem], ...] = (
     (Kind.RECORD, "10", "ext4"),
     (Kind.RECORD, "2", "ext4"),
-    (Kind.RECORD, "0.2", "ext4"),
+    (Kind.DELAYED, "0.2", "ext4"),
     (Kind.OFFLOAD, "2", "ext4"),
     (Kind.RECORD, "10", "f2fs"),
     (Kind.FULL, "10", "ext4"),
     (Kind.RECORD, "2", "ext4"),
     (Kind.RECORD, "0.2", "f2fs"),
     (Kind.OFFLOAD, "0.2", "ext4"),
-    (Kind.RECORD, "10", "ext4"),
+    (Kind.DELAYED, "10", "ext4"),
     (Kind.FULL, "2", "ext4"),
     (Kind.RECORD, "2", "f2fs"),
+    (Kind.RECORD, "0.2", "ext4"),
 )
-_AIMS = {Kind.RECORD: _RECORD, Kind.FULL: _FULL, Kind.OFFLOAD: _OFFLOAD}
+_AIMS = {Kind.RECORD: _RECORD, Kind.DELAYED: _RECORD, Kind.FULL: _FULL, Kind.OFFLOAD: _OFFLOAD}
 
 
 def plan_chain(number: int, seed: int = SEED) -> ChainPlan:

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from hil_tests.board.card import CardImage, find_tool
+from hil_tests.board.faults import CardLayer, delayed
 from hil_tests.board.protocol import BoardError
 from hil_tests.powercut.board import CutBoard, Firmware
 from hil_tests.powercut.judge import Judge, Left
@@ -32,6 +33,7 @@ _HOLD_S = 0.5
 _FLUSH_S = {"0.2": 0.15, "2": 0.25, "10": 0.5}
 _ROOM_BYTES = {"0.2": 400_000, "2": 2_000_000, "10": 8_000_000}
 _DELIVERY_S = 4.0
+_LATE_WRITE_MS, _LATE_FLUSH_MS = 20, 60
 _DELIVERY_STEPS = ("", "", "create .receipt.p7s.tmp", "make-directory tombstone", "rename clip")
 _STEP_S = 0.1
 _FILL = """\
@@ -102,7 +104,11 @@ class _Chain:
     def _boot(self, judged: Future[Cut] | None, cuts: list[Cut]) -> None:
         """Boot on the card as the cut left it, and copy the vault before the firmware can touch it."""
         self._board.boot(timeout_s=_PATIENCE_S)
-        self._board.mount_card()
+        device = ""
+        if self._plan.kind is Kind.DELAYED:
+            late = delayed("/dev/ubda", write_ms=_LATE_WRITE_MS, flush_ms=_LATE_FLUSH_MS)
+            device = CardLayer(self._board, late, device="/dev/ubda").path
+        self._board.mount_card(device)
         if judged is not None:
             cuts.append(judged.result())
         if self._left is not None:

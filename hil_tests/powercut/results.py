@@ -49,6 +49,7 @@ class Kind(enum.StrEnum):
     RECORD = "record"
     FULL = "full card"
     OFFLOAD = "offload"
+    DELAYED = "late syncs"  # dm-delay: a cut falls between two syncs, and what was on its way is gone
 
 
 class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
