@@ -194,10 +194,14 @@ class TcpStream(FdStream):
     _asks_first = True
 
     def __init__(self, connection: socket.socket, name: str) -> None:
-        if connection.family in (socket.AF_INET, socket.AF_INET6):
-            _tune(connection)
         self._connection = connection
-        super().__init__(connection.fileno(), name)
+        try:
+            if connection.family in (socket.AF_INET, socket.AF_INET6):
+                _tune(connection)
+            super().__init__(connection.fileno(), name)
+        except OSError:  # gone again already, or no descriptor is free
+            connection.close()
+            raise
 
     def _close_device(self) -> None:
         self._connection.close()
@@ -210,12 +214,11 @@ def connect_tcp(host: str, port: int, timeout_s: float) -> TcpStream:
         StreamError: nobody answers there, or not in time.
     """
     try:
-        connection = socket.create_connection((host, port), timeout_s)
+        return TcpStream(socket.create_connection((host, port), timeout_s), f"{host}:{port}")
     except OSError as error:
         raise StreamError(
             f"no connection to {host} port {port}", found=error.strerror or type(error).__name__
         ) from error
-    return TcpStream(connection, f"{host}:{port}")
 
 
 def stream_pair() -> tuple[TcpStream, TcpStream]:

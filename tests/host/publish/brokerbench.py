@@ -172,7 +172,16 @@ class Watcher:
         ]
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        self._client.publish(topic, payload, 1, retain).wait_for_publish(PATIENCE_S)
+        """Publish, where the broker was just killed once it is back."""
+
+        def published() -> bool:
+            with contextlib.suppress(RuntimeError):  # "not currently connected"
+                sent = self._client.publish(topic, payload, 1, retain)
+                sent.wait_for_publish(PATIENCE_S)
+                return sent.is_published()
+            return False
+
+        wait_until(published, topic)
 
     def close(self) -> None:
         self._client.disconnect()

@@ -93,28 +93,45 @@ class Cable:
         self._whole.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._taking = threading.Thread(target=self._accept, daemon=True)
+        self._taking.start()
 
     def cut(self) -> None:
         self._whole.clear()
 
+    def mend(self) -> None:
+        self._whole.set()
+
     def close(self) -> None:
-        for each in self._open:
+        """Close once no thread uses any of it: nobody else may get a descriptor that is still read."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._taking.join(PATIENCE_S)
+        for each in self._ends:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(PATIENCE_S)
+        for each in (self._listener, *self._ends):
             each.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # the listener is shut down
+            while True:
                 near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._to_port))
-            self._open += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+                self._ends.append(near)
+                with contextlib.suppress(OSError):  # the broker is away: so is the other end
+                    self._lay(near, socket.create_connection(("127.0.0.1", self._to_port)))
+                    continue
+                near.shutdown(socket.SHUT_RDWR)
+
+    def _lay(self, near: socket.socket, far: socket.socket) -> None:
+        self._ends.append(far)
+        for one, other in ((near, far), (far, near)):
+            thread = threading.Thread(target=self._carry, args=(one, other), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _carry(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -238,7 +255,7 @@ def test_a_camera_that_moved_while_its_first_dock_was_away(bench: PublishBench) 
     meanwhile = bench.watcher(port)
     meanwhile.wait(lambda: sum("/camera/" in each.topic for each in meanwhile.messages) == 2)
     assert truth(meanwhile).bay == "2"
-    cable._whole.set()
+    cable.mend()
     watcher.wait(lambda: watcher.last(TOPICS.camera("cam0042")) == b"")
     late = bench.watcher(port)
     late.wait(lambda: bool(late.last(other.camera("cam0042"))))
