@@ -17,9 +17,12 @@ _PATIENCE_S = 60.0
 
 
 class Channel:
-    """Talks to one boot's agent. `fd` is the other end, for the kernel; close it once the kernel has it."""
+    """Talks to one boot's agent. `fd` is the other end, for the kernel; close it once the kernel has it.
 
-    def __init__(self, share: Path) -> None:
+    With `share`, a directory that both sides see, long messages go by files.
+    """
+
+    def __init__(self, share: Path | None = None) -> None:
         self._share = share
         self._socket, other = socket.socketpair()
         self.fd = other.detach()
@@ -47,7 +50,7 @@ class Channel:
             self._next += 1
             number = self._next
             data = json.dumps({"id": number, "do": what, **details}).encode()
-            if len(data) > LONGEST_BYTES:
+            if self._share and len(data) > LONGEST_BYTES:
                 name = f"run/request-{uuid.uuid4().hex}"
                 (self._share / name).write_bytes(data)
                 data = json.dumps({"file": name}).encode()
@@ -110,7 +113,7 @@ class Channel:
             return b""
 
     def _take(self, message: dict[str, Any]) -> None:
-        if "file" in message:
+        if self._share and "file" in message:
             file = self._share / message["file"]
             message = json.loads(file.read_bytes())
             file.unlink()

@@ -5,10 +5,11 @@ import secrets
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
+from hil_tests.board.agentboard import AgentBoard
 from hil_tests.board.card import CardImage, find_tool
 from hil_tests.board.channel import Channel
 from hil_tests.board.kernel import CHECKOUT, KernelProcess, executable_memory, interpreter, kernel_path
@@ -16,14 +17,12 @@ from hil_tests.board.protocol import (
     BoardError,
     Capability,
     Finished,
-    LineChange,
     PinEdge,
     PinTime,
     Places,
     Service,
-    TraceEvent,
 )
-from hil_tests.board.virtual_service import VirtualService
+from hil_tests.board.service import BoardService
 
 __all__ = ["VirtualBoard"]
 
@@ -36,7 +35,7 @@ _PATH = f"{_BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SEED_BYTES = 64
 
 
-class VirtualBoard:
+class VirtualBoard(AgentBoard):
     """One board. `directory` is its own, on the host; `card` is in its slot; `disks` are ubdb and so on.
 
     Many can run at once. Use it as a context manager: at the end power is cut.
@@ -54,6 +53,7 @@ class VirtualBoard:
         serial: str = "cam-bench",
         kernel: Path | None = None,
     ) -> None:
+        super().__init__()
         self.directory = directory
         self.card = card
         self.disks = list(disks)
@@ -65,11 +65,7 @@ class VirtualBoard:
         self._memory_mib = memory_mib
         self._serial = serial
         self._process: KernelProcess | None = None
-        self._channel: Channel | None = None
         self._temporary: Path | None = None
-        self._info: dict[str, Any] = {}
-        self._last_changes: list[LineChange] = []
-        self._last_traced: list[TraceEvent] = []
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -104,16 +100,6 @@ class VirtualBoard:
     def is_on(self) -> bool:
         """Whether it has power."""
         return self._process is not None and self._process.runs
-
-    @property
-    def boot_id(self) -> str:
-        """The kernel's random name of this boot, or of the last one."""
-        return str(self._info["boot_id"])
-
-    @property
-    def kernel_release(self) -> str:
-        """The running kernel's version."""
-        return str(self._info["kernel"])
 
     @property
     def dock_side(self) -> "VirtualBoard":
@@ -164,7 +150,7 @@ class VirtualBoard:
             BoardError: it doesn't; the end of the console is in the message.
         """
         try:
-            self._info = self._ask_channel().answer(0, "boot", timeout_s)
+            self._info = self.channel().answer(0, "boot", timeout_s)
         except BoardError as error:
             tail = self.console.read_text(errors="replace")[-2000:]
             raise BoardError(f"{self.name}: {error}; the console's end:\n{tail}") from error
@@ -179,7 +165,7 @@ class VirtualBoard:
         """Shut down in order; see `Board`."""
         if self._process is None:
             return
-        self._ask_channel().send("off")
+        self.channel().send("off")
         self._process.wait(timeout_s)
         self._clear()
 
@@ -198,7 +184,7 @@ class VirtualBoard:
         self._runs += 1
         name = f"run-{self._runs}"
         files = [self.share / "run" / f"{uuid.uuid4().hex}.{kind}" for kind in ("out", "err")]
-        channel = self._ask_channel()
+        channel = self.channel()
         number = channel.send("start", **self._start(name, command, environment, files), wait=True)
         try:
             status = channel.answer(number, " ".join(command), timeout_s)["status"]
@@ -215,11 +201,15 @@ class VirtualBoard:
         """Start a program and leave it running; see `Computer`."""
         log = self.share / "log" / f"{name}.log"
         log.touch()
-        channel = self._ask_channel()
+        channel = self.channel()
         channel.ended.pop(name, None)
         begin = log.stat().st_size
         channel.ask("start", **self._start(name, command, environment, [log, log]), wait=False)
-        return VirtualService(name, channel, log, begin)
+
+        def read_log() -> str:  # a file of the host: it is whole also after a power cut
+            return log.read_bytes()[begin:].decode("utf-8", "replace")
+
+        return BoardService(name, channel, read_log)
 
     def put(self, source: Path, name: str) -> str:
         """Copy a file or directory there; see `Computer`."""
@@ -239,70 +229,14 @@ class VirtualBoard:
             raise BoardError(f"{path} can't be copied from the board: {done.errors.strip()}")
         shutil.move(self.share / name, target)
 
-    def write(self, path: str, text: str) -> None:
-        """Write a small file; see `Computer`."""
-        self._ask("write", path=path, text=text)
-
-    def read(self, path: str) -> str:
-        """Read a small file; see `Computer`."""
-        return str(self._ask("read", path=path)["text"])
-
-    def exists(self, path: str) -> bool:
-        """Whether a path is there."""
-        return bool(self._ask("exists", path=path)["exists"])
-
-    def now_ns(self) -> int:
-        """Read the board's CLOCK_MONOTONIC."""
-        return int(self._ask("info")["monotonic_ns"])
-
     def drive(self, edges: Sequence[PinEdge], *, start_ns: int = 0) -> list[PinTime]:
         """Make a train of edges, timed on the board; see `Board`."""
         train = [(edge.line, int(edge.high), edge.offset_ns) for edge in edges]
-        return [PinTime(*pair) for pair in self._ask("drive", edges=train, start_ns=start_ns)["times"]]
+        return [PinTime(*pair) for pair in self.ask("drive", edges=train, start_ns=start_ns)["times"]]
 
     def level(self, line: int) -> bool:
         """Read a line's level now, as a meter would."""
-        return bool(self._ask("level", line=line)["level"])
-
-    def changes(self) -> list[LineChange]:
-        """Return all changes of output lines of this boot, or of the last one; see `Board`."""
-        return list(self._last_changes if self._channel is None else self._channel.changes)
-
-    def wait_change(
-        self, wanted: Callable[[LineChange], bool], *, since_ns: int = 0, timeout_s: float = 60
-    ) -> LineChange:
-        """Return the first change from `since_ns` on that is wanted; see `Board`."""
-        channel = self._ask_channel()
-        seen = 0
-        found: LineChange | None = None
-
-        def look() -> bool:
-            nonlocal seen, found
-            for change in channel.changes[seen:]:
-                seen += 1
-                if change.at_ns >= since_ns and wanted(change):
-                    found = change
-                    return True
-            return False
-
-        try:
-            channel.wait(look, "wanted change of a line", timeout_s)
-        except BoardError as error:
-            raise BoardError(f"{error}; the last ones: {channel.changes[-20:]}") from error
-        assert found is not None
-        return found
-
-    def watch(self, event: str, condition: str = "0") -> None:
-        """Have the kernel trace an event; see `Board`."""
-        self._ask("watch", event=event, condition=condition)
-
-    def traced(self) -> list[TraceEvent]:
-        """Return what was traced in this boot, or in the last one; see `Board`."""
-        return list(self._last_traced if self._channel is None else self._channel.traced)
-
-    def plug(self, *, docked: bool) -> None:
-        """Put the USB plug in, or pull it."""
-        self._ask("plug", docked=docked)
+        return bool(self.ask("level", line=line)["level"])
 
     def play(self, sound: Path, *, rate: int, channels: int) -> Service:
         """Play samples into the microphone; see `Board`."""
@@ -321,30 +255,10 @@ class VirtualBoard:
         for name, value in values.items():
             self.write(str(_BATTERY / name), value)
 
-    def set_clock(self, utc_ns: int) -> None:
-        """Set the wall clock."""
-        self._ask("clock", realtime_ns=utc_ns)
-
     def mount_card(self, device: str = "", *, options: str = "") -> None:
         """Mount the card; see `Board`."""
         kind = self.card.filesystem
-        self._ask("mount", source=device or _CARD_DEVICE, target=_CARD, kind=kind, options=options)
-
-    def unmount_card(self) -> None:
-        """Take it away in order."""
-        self._ask("unmount", target=_CARD)
-
-    def sync(self) -> None:
-        """Have the kernel write everything back."""
-        self._ask("sync")
-
-    def _ask(self, what: str, **details: object) -> dict[str, Any]:
-        return self._ask_channel().ask(what, **details)
-
-    def _ask_channel(self) -> Channel:
-        if self._channel is None:
-            raise BoardError(f"{self.name}: it is off; boot it first")
-        return self._channel
+        self.ask("mount", source=device or _CARD_DEVICE, target=_CARD, kind=kind, options=options)
 
     def _start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None, files: Sequence[Path]
@@ -384,9 +298,7 @@ class VirtualBoard:
         ]
 
     def _clear(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._last_changes, self._last_traced = self._channel.changes, self._channel.traced
-        self._process = self._channel = None
+        self._hang_up()
+        self._process = None
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)

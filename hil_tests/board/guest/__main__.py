@@ -2,6 +2,7 @@
 
 import os
 import sys
+import termios
 
 from hil_tests.board.guest import system
 
@@ -10,15 +11,29 @@ _CHANNEL = "/dev/tty1"
 
 def _main(share: str, serial: str, *needed: str) -> None:
     system.set_up(share, needed)
-    from hil_tests.board.guest.agent import Agent  # noqa: PLC0415 - needs the board's file systems and entropy
+    # These need the board's file systems and entropy.
+    from hil_tests.board.guest.agent import Agent, Parts  # noqa: PLC0415 - see above
+    from hil_tests.board.guest.gadget import Gadget  # noqa: PLC0415 - see above
+    from hil_tests.board.guest.pins import Pins  # noqa: PLC0415 - see above
+    from hil_tests.board.guest.trace import Trace  # noqa: PLC0415 - see above
 
     os.environ |= {"HOME": "/tmp", "TERM": "dumb", "TMPDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
     os.environ.pop("PYTHONPATH", None)
     os.chdir("/tmp")
     try:
-        Agent(_CHANNEL, serial).run()
+        channel, pins = _open_raw(_CHANNEL), Pins()
+        Agent(channel, channel, Parts(pins, Trace(pins.base), Gadget.make(serial), system.SHARE)).run()
     finally:
         system.shut_down()
+
+
+def _open_raw(path: str) -> int:
+    channel = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    mode = termios.tcgetattr(channel)
+    mode[0] = mode[1] = mode[3] = 0
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(channel, termios.TCSANOW, mode)
+    return channel
 
 
 _main(*[word for word in sys.argv[1:] if not word.startswith("console=")])

@@ -9,11 +9,10 @@ import json
 import os
 import select
 import signal
-import termios
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from hil_tests.board.guest import system
 from hil_tests.board.guest.gadget import CAMERA_END, DOCK_END, Gadget
@@ -22,25 +21,35 @@ from hil_tests.board.guest.pins import Pins
 from hil_tests.board.guest.processes import Processes
 from hil_tests.board.guest.trace import Trace
 
-__all__ = ["Agent"]
+__all__ = ["Agent", "Parts"]
+
+_T = TypeVar("_T")
 
 _AT_ONCE = 10
 """Events in a message, so that it stays a short one."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Agent:
-    """Does what is asked, one request at a time; processes run beside it."""
+class Parts(NamedTuple):
+    """What a board has; an agent without a share sends long messages as they are."""
 
-    def __init__(self, channel: str, serial: str) -> None:
-        self._channel = _open_raw(channel)
+    pins: Pins | None = None
+    trace: Trace | None = None
+    gadget: Gadget | None = None
+    share: Path | None = None
+
+
+class Agent:
+    """Does what is asked, one request at a time; processes run beside it. Reads `taken`, writes `said`."""
+
+    def __init__(self, taken: int, said: int, parts: Parts) -> None:
+        self._taken = taken
+        self._said = said
+        self._parts = parts
         self._received = b""
         self._files = 0
         self._processes = Processes()
         self._waiting: dict[str, int] = {}
-        self._gadget = Gadget(serial)
-        self._pins = Pins()
-        self._trace = Trace(self._pins.base)
 
     def run(self) -> None:
         """Work until the other end is gone; then switch off."""
@@ -48,26 +57,28 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._say({"id": 0, "ok": self._do_info()})
+        trace = self._parts.trace
+        watched = [self._taken, woken] + ([trace.fd] if trace else [])
         while True:
-            ready, _, _ = select.select([self._channel, self._trace.fd, woken], [], [])
-            if self._trace.fd in ready:
-                self._tell_lines()
+            ready, _, _ = select.select(watched, [], [])
+            if trace and trace.fd in ready:
+                self._tell_traced(trace)
             if woken in ready:
                 os.read(woken, 4096)
                 self._tell_ended()
-            if self._channel in ready and not self._take():
+            if self._taken in ready and not self._take():
                 return
 
     def _take(self) -> bool:
         try:
-            chunk = os.read(self._channel, 65_536)
+            chunk = os.read(self._taken, 65_536)
         except OSError:  # the host's end of the console is closed
             return False
         *whole, self._received = (self._received + chunk).split(b"\n")
         for line in whole:
             request = json.loads(line)
-            if "file" in request:
-                file = system.SHARE / request["file"]
+            if self._parts.share and "file" in request:
+                file = self._parts.share / request["file"]
                 request = json.loads(file.read_bytes())
                 file.unlink()
             self._answer(request)
@@ -88,17 +99,17 @@ class Agent:
 
     def _say(self, message: dict[str, Any]) -> None:
         data = json.dumps(message, separators=(",", ":")).encode()
-        if len(data) > LONGEST_BYTES:
+        if self._parts.share and len(data) > LONGEST_BYTES:
             self._files += 1
             name = f"run/answer-{self._files}"
-            (system.SHARE / name).write_bytes(data)
+            (self._parts.share / name).write_bytes(data)
             data = json.dumps({"file": name}).encode()
         data += b"\n"
         while data:
-            data = data[os.write(self._channel, data) :]
+            data = data[os.write(self._said, data) :]
 
-    def _tell_lines(self) -> None:
-        lines, others = self._trace.read()
+    def _tell_traced(self, trace: Trace) -> None:
+        lines, others = trace.read()
         for index in range(0, len(lines), _AT_ONCE):
             self._say({"lines": lines[index : index + _AT_ONCE]})
         for index in range(0, len(others), _AT_ONCE):
@@ -119,6 +130,8 @@ class Agent:
             "realtime_ns": time.time_ns(),
             "camera_end": CAMERA_END,
             "dock_end": DOCK_END,
+            "traces": self._parts.trace is not None,
+            "gadget": self._parts.gadget is not None,
         }
 
     def _do_start(
@@ -148,17 +161,17 @@ class Agent:
         return {"sent": self._processes.signal(name, number)}
 
     def _do_drive(self, edges: list[tuple[int, int, int]], start_ns: int) -> dict[str, Any]:
-        return {"times": self._pins.drive(edges, start_ns)}
+        return {"times": _there(self._parts.pins, "simulated line").drive(edges, start_ns)}
 
     def _do_level(self, line: int) -> dict[str, Any]:
-        return {"level": self._pins.level(line)}
+        return {"level": _there(self._parts.pins, "simulated line").level(line)}
 
     def _do_watch(self, event: str, condition: str) -> dict[str, Any]:
-        self._trace.watch(event, condition)
+        _there(self._parts.trace, "trace").watch(event, condition)
         return {}
 
     def _do_plug(self, *, docked: bool) -> dict[str, Any]:
-        self._gadget.plug(docked=docked)
+        _there(self._parts.gadget, "USB gadget").plug(docked=docked)
         return {}
 
     def _do_write(self, path: str, text: str) -> dict[str, Any]:
@@ -167,6 +180,10 @@ class Agent:
 
     def _do_read(self, path: str) -> dict[str, Any]:
         return {"text": Path(path).read_text(encoding="utf-8", errors="replace")}
+
+    def _do_remove(self, path: str) -> dict[str, Any]:
+        Path(path).unlink(missing_ok=True)
+        return {}
 
     def _do_exists(self, path: str) -> dict[str, Any]:
         return {"exists": Path(path).exists()}
@@ -193,10 +210,7 @@ class Agent:
         return {}
 
 
-def _open_raw(path: str) -> int:
-    channel = os.open(path, os.O_RDWR | os.O_NOCTTY)
-    mode = termios.tcgetattr(channel)
-    mode[0] = mode[1] = mode[3] = 0
-    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-    termios.tcsetattr(channel, termios.TCSANOW, mode)
-    return channel
+def _there(part: _T | None, what: str) -> _T:
+    if part is None:
+        raise LookupError(f"this board has no {what}")
+    return part

@@ -1,31 +1,30 @@
-"""A program left running on a virtual board."""
+"""A program left running on a board."""
 
 import signal
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from hil_tests.board.channel import Channel
 from hil_tests.board.protocol import BoardError
 
-__all__ = ["VirtualService"]
+__all__ = ["BoardService"]
 
 _POLL_S = 0.01
 _TAIL = 3000
 
 
-class VirtualService:
-    """Its log is a file of the host, written through by the board: it is whole also after a power cut."""
+class BoardService:
+    """Started by the agent; `read_log` reads what it has printed."""
 
-    def __init__(self, name: str, channel: Channel, log: Path, begin: int) -> None:
+    def __init__(self, name: str, channel: Channel, read_log: Callable[[], str]) -> None:
         self.name = name
         self._channel = channel
-        self._log = log
-        self._begin = begin
+        self._read_log = read_log
 
     @property
     def log(self) -> str:
         """What it printed since this start."""
-        return self._log.read_bytes()[self._begin :].decode("utf-8", "replace")
+        return self._read_log()
 
     @property
     def ended(self) -> bool:
