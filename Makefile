@@ -11,7 +11,7 @@ HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 4
 
-.PHONY: help demo test long camera camera-long check bench fuzz hil lock docs clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil lock docs deb try-packages clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -23,6 +23,8 @@ help:
 	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
 	@echo "make hil     the suite on a virtual board with power that is cut (HIL_ENV=hil_tests/pi.yaml: on a real one)"
 	@echo "make docs    write the generated parts of docs/ again"
+	@echo "make deb     Debian packages for camera and dock, into build/deb     (DEB_ARGS='--sign KEY')"
+	@echo "make try-packages   the packages in an Arm root and under systemd (root; some minutes)"
 	@echo "make lock    resolve the locked versions again"
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml scripts/system-packages
@@ -87,11 +89,30 @@ hil: $(VENV)/.board $(HIL)/.hil
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs
 
+# The Debian packages, checksums and bills of materials, into build/deb.    DEB_ARGS='--sign KEY'
+deb:
+	scripts/system-packages packages
+	packaging/build-deb $(DEB_ARGS)
+
+# The packages as a camera and a dock have them: an Arm root under qemu-user, and both services under systemd.
+try-packages:
+	scripts/system-packages packages
+	packaging/build-deb device-arm64 device-amd64 dock-amd64
+	packaging/try-services
+	packaging/try-device --tests
+	packaging/try-pages
+
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --extra demo --extra dock pyproject.toml -o requirements/demo.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" --extra demo --extra dock --group dev -c requirements/demo.txt pyproject.toml -o requirements/test.txt
+	$(BIN)/uv pip compile --quiet --python-platform aarch64-manylinux_2_36 --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" -c requirements/demo.txt pyproject.toml packaging/device.in -o requirements/device.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" -c requirements/demo.txt --extra dock pyproject.toml -o requirements/dock.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command "make lock" -c requirements/test.txt packaging/tools.in -o requirements/packaging.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" -c requirements/test.txt requirements/hil.in -o requirements/hil.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

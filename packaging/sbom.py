@@ -3,8 +3,8 @@
     python packaging/sbom.py --tree DIR --report FILE --package NAME --version V --machine arm64
         --lock requirements/device.txt --sbom FILE --copyright FILE
 
-The tree's `*.dist-info` say what is there; pip's report and the lock say with which digests it came. Time and serial
-number follow from SOURCE_DATE_EPOCH and the contents, so that the same package has the same bill.
+The tree's `*.dist-info` say what is there; pip's report and the lock say with which digests it came. Time and
+serial number follow from SOURCE_DATE_EPOCH and the contents, so that the same package has the same bill.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python packaging/stage.py --lock requirements/device.txt --machine arm64 --own WHEEL --into DIR
         [--built DIR] [--report FILE]
 
-pip unpacks wheels and runs nothing of them, so a package for one machine can be laid out on another. Afterwards
-every compiled file is looked at: its machine, and that it wants no newer C library than Debian 12 has. `--built`
-is a directory with wheels of what has no wheel on the index (`packaging/build-wheels`). `--report` gets pip's own
+pip unpacks wheels and runs nothing of them, so a package for one machine can be laid out on another. Then every
+compiled file is looked at: its machine, and that it wants no newer C library than Debian 12 has. `--built` is a
+directory with wheels of what has no wheel on the index (`packaging/build-wheels`). `--report` gets pip's own
 account of what it installed, for the bill of materials.
 """
 
@@ -37,7 +37,8 @@ class StageError(Exception):
 
 def split_lock(text: str) -> tuple[str, str]:
     """Split a lock file into what has wheels and what is built from source, each with its digests."""
-    wheels, sources = [], []
+    wheels: list[str] = []
+    sources: list[str] = []
     for entry in re.split(r"\n(?=[a-zA-Z0-9])", text):
         name = re.split(r"[=<>\s;\[]", entry, maxsplit=1)[0].lower()
         if name in LEFT_OUT or not entry.strip() or entry.startswith("#"):
