@@ -177,7 +177,7 @@ def test_a_fault_on_the_way_to_the_camera_costs_one_session_at_most(
     bench: Bench, content: bytes, at: int, kind: str
 ) -> None:
     bench.timeouts = msgspec.structs.replace(
-        bench.timeouts, progress_s=0.2, handshake_s=0.8, answer_s=0.8, head_s=0.4
+        bench.timeouts, progress_s=0.8, handshake_s=3.0, answer_s=3.0, head_s=1.6
     )
     pair = PtyPair()
     bench._undo.append(pair.close)
