@@ -88,6 +88,9 @@ keys = "/etc/preroll/keys"
 [camera]
 source = "replay:/srv/replay.mp4"
 
+[sound]
+microphone = "synthetic"
+
 [[controls.serial_triggers]]
 port = "$4"
 names = ["try"]
