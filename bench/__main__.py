@@ -1,15 +1,15 @@
 """`python -m bench`: runs the benches, prints their tables, and writes the page.
 
-    python -m bench [--only NAME]... [--seconds S] [--out FILE] [--profile]
+    python -m bench [--only NAME]... [--short] [--seconds S] [--out FILE] [--profile]
 
-`--seconds` is what each bench may take, roughly. The page is written only by a run of all benches, or to a file
-that `--out` names.
+`--seconds` is what each bench may take, roughly; `--short` is a look at every figure in a third of the time.
+The page is written only by a run of all benches in full length, or to a file that `--out` names.
 """
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from bench.age_peers import age_bench
@@ -17,10 +17,13 @@ from bench.append import append_bench
 from bench.cpu import cpu_bench
 from bench.decrypt_rate import decrypt_bench
 from bench.flush import flush_bench
-from bench.footage import Scene, load_units, make_footage
+from bench.footage import FrameStream, Scene, kept_footage, load_sound, load_units
 from bench.memory import memory_bench
 from bench.mqtt import mqtt_bench
 from bench.offload import offload_bench
+from bench.plain_core import plain_core_bench
+from bench.plots import can_draw, draw
+from bench.recorders import recorder_bench
 from bench.report import Section, machine, markdown, text
 from bench.start import start_bench
 from bench.verify_rate import verify_bench
@@ -28,27 +31,45 @@ from bench.verify_rate import verify_bench
 __all__ = ["BENCHES", "main"]
 
 _PAGE = Path("docs/benchmarks.md")
-_SECONDS = 60.0
+_SECONDS = 45.0
+_SHORT_SECONDS = 12.0
+_LOOP_S = 10  # of footage that is replayed over and over
 
 
 class _Material:
     """What all benches of one run share: footage, made once."""
 
-    def __init__(self, directory: Path, scene: Scene, *, profile: bool) -> None:
-        self.scene = scene
+    def __init__(self, *, profile: bool) -> None:
         self.profile = profile
-        self.path = make_footage(directory / "footage.mp4", scene)
-        self.units = load_units(self.path)
+
+    @cached_property
+    def stream(self) -> FrameStream:
+        """A minute of picture and sound."""
+        scene = Scene()
+        path = kept_footage(scene)
+        return FrameStream(load_units(path), scene.frame_ns, load_sound(path))
+
+    @cached_property
+    def loop(self) -> Path:
+        """A shorter file of the same kind."""
+        return kept_footage(Scene(seconds=_LOOP_S))
+
+    @cached_property
+    def units(self) -> list[tuple[bytes, bool]]:
+        """Its access units."""
+        return load_units(self.loop)
 
 
 Bench = Callable[[_Material, float], Section]
 
 BENCHES: dict[str, Bench] = {
-    "flush": lambda its, seconds: flush_bench(its.units, its.scene.frame_ns, seconds=seconds),
+    "recorders": lambda _, seconds: recorder_bench(seconds=seconds),
+    "flush": lambda its, seconds: flush_bench(its.stream, seconds=seconds),
     "append": lambda its, seconds: append_bench(its.units, seconds=seconds),
-    "cpu": lambda its, seconds: cpu_bench(its.units, its.scene.frame_ns, seconds=seconds, profile=its.profile),
-    "start": lambda its, seconds: start_bench(its.path, seconds=seconds),
-    "memory": lambda its, seconds: memory_bench(its.path, seconds=seconds),
+    "cpu": lambda its, seconds: cpu_bench(its.stream, seconds=seconds, profile=its.profile),
+    "plain-core": lambda its, seconds: plain_core_bench(its.loop, seconds=seconds),
+    "start": lambda its, seconds: start_bench(its.loop, seconds=seconds),
+    "memory": lambda its, seconds: memory_bench(its.loop, seconds=seconds),
     "encrypt": lambda _, seconds: age_bench(seconds=seconds),
     "decrypt": lambda _, seconds: decrypt_bench(seconds=seconds),
     "verify": lambda _, seconds: verify_bench(seconds=seconds),
@@ -60,27 +81,45 @@ BENCHES: dict[str, Bench] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what is asked for; 0 whether or not a goal was met, because a bench reports and does not judge."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements beside peers.")
-    parser.add_argument("--only", action="append", choices=list(BENCHES), help="this bench (may be repeated)")
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each bench, roughly")
-    parser.add_argument("--out", type=Path, help=f"the page (default for a run of all: {_PAGE})")
-    parser.add_argument("--profile", action="store_true", help="print a profile of the write path (bench cpu)")
-    chosen = parser.parse_args(arguments)
-    names = chosen.only or list(BENCHES)
+    chosen = _parsed(arguments)
+    seconds = chosen.seconds or (_SHORT_SECONDS if chosen.short else _SECONDS)
     described = machine()
     print(described, flush=True)
+    material = _Material(profile=chosen.profile)
     sections = []
-    with tempfile.TemporaryDirectory() as folder:
-        material = _Material(Path(folder), Scene(), profile=chosen.profile)
-        for name in names:
-            sections.append(BENCHES[name](material, chosen.seconds))
-            print(text(sections[-1]), flush=True)
-    out = chosen.out or (None if chosen.only else _PAGE)
+    for name in chosen.only or list(BENCHES):
+        sections.append(BENCHES[name](material, seconds))
+        print(text(sections[-1]), flush=True)
+    out = chosen.out or (None if chosen.only or chosen.short else _PAGE)
     if out is not None:
-        command = "make bench" if out == _PAGE else f"python -m bench --seconds {chosen.seconds:g}"
-        out.write_text(markdown(sections, command, described), encoding="utf-8")
-        print(f"written: {out}")
+        command = (
+            "make bench" if out == _PAGE and not chosen.seconds else f"python -m bench --seconds {seconds:g}"
+        )
+        _write(out, sections, command, described)
     return 0
+
+
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements beside peers.")
+    parser.add_argument("--only", action="append", choices=list(BENCHES), help="this bench (may be repeated)")
+    parser.add_argument("--short", action="store_true", help=f"{_SHORT_SECONDS:g} s for each bench, no page")
+    parser.add_argument("--seconds", type=float, help=f"for each bench, roughly (default {_SECONDS:g})")
+    parser.add_argument("--out", type=Path, help=f"the page (default for a run of all: {_PAGE})")
+    parser.add_argument("--profile", action="store_true", help="print a profile of the write path (bench cpu)")
+    return parser.parse_args(arguments)
+
+
+def _write(out: Path, sections: list[Section], command: str, described: str) -> None:
+    """Write the page, and its plots beside it where they can be drawn."""
+    pictures: dict[str, str] = {}
+    if can_draw():
+        for section in sections:
+            for plot in section.plots:
+                pictures[plot.name] = f"images/{draw(plot, out.parent / 'images').name}"
+    else:
+        print("no plots: matplotlib is not installed (make bench installs it with the tests' needs)")
+    out.write_text(markdown(sections, command, described, pictures), encoding="utf-8")
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from bench.footage import NS_PER_S
-from bench.report import Goal, Section, Table
+from bench.instructions import append_instructions
+from bench.report import Bar, Goal, Plot, Section, Table
 from bench.rig import Rig, scratch
 from bench.ring_append import (
     BatchSource,
@@ -97,7 +98,9 @@ def real_writer(rig: Rig) -> Consumer:
     return consume
 
 
-def append_bench(units: list[tuple[bytes, bool]], *, seconds: float, rate: int = _RATE) -> Section:
+def append_bench(
+    units: list[tuple[bytes, bool]], *, seconds: float, rate: int = _RATE, count_instructions: bool = True
+) -> Section:
     """Measure all cases, round robin, in about so many seconds together."""
     each_s = seconds / len(_CASES) / _ROUNDS
     parts: dict[str, list[Figures]] = {case.name: [] for case in _CASES}
@@ -122,7 +125,7 @@ def append_bench(units: list[tuple[bytes, bool]], *, seconds: float, rate: int =
         finally:
             sys.setswitchinterval(before_s)
     rows = [_Row(case, pooled(parts[case.name]), sorted(controls[case.name])) for case in _CASES]
-    return _section(rows, rate)
+    return _section(rows, rate, append_instructions() if count_instructions else None)
 
 
 class _Row(NamedTuple):
@@ -133,7 +136,7 @@ class _Row(NamedTuple):
     control_ms: list[float]
 
 
-def _section(rows: list[_Row], rate: int) -> Section:
+def _section(rows: list[_Row], rate: int, instructions: float | None) -> Section:
     by_name = {row.case.name: row for row in rows}
     tuned, idle = by_name[_TUNED], by_name[_IDLE]
     base = at(tuned.figures.own_ms, 0.999)
@@ -183,7 +186,27 @@ def _section(rows: list[_Row], rate: int) -> Section:
         ),
         tables=(table,),
         goals=goals,
+        notes=(_counted(instructions),),
+        plots=(
+            Plot(
+                "append",
+                "Encoder's thread: from runnable to returned, p99.9",
+                "milliseconds, logarithmic",
+                tuple(
+                    Bar(f"{row.case.name}, {row.case.interval_ms:g} ms", at(row.figures.returned_ms, 0.999))
+                    for row in rows
+                ),
+                logarithmic=True,
+                goal=_GOAL_RETURNED_MS,
+            ),
+        ),
     )
+
+
+def _counted(instructions: float | None) -> str:
+    if instructions is None:
+        return "Instructions of an append were not counted: valgrind is not installed."
+    return f"An append alone takes {instructions:,.0f} instructions (`valgrind --tool=callgrind`)."
 
 
 def _cells(row: _Row, base: float) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ class Live:
 
     def _run(self) -> None:
         while not self._stop.wait(max(0, self._due_ns - time.monotonic_ns()) / NS_PER_S):
-            self._ring.frame(self._stream.frame(self._number, self._due_ns - self._stream.frame_ns))
+            for frame in self._stream.frames(self._number, self._due_ns - self._stream.frame_ns):
+                self._ring.frame(frame)
             self._number += 1
             self._due_ns += self._stream.frame_ns
 
@@ -147,13 +148,12 @@ _CARDS = (
 )
 
 
-def flush_bench(units: list[tuple[bytes, bool]], frame_ns: int, *, seconds: float) -> Section:
+def flush_bench(stream: FrameStream, *, seconds: float) -> Section:
     """Measure all cards, round robin, for about so many seconds."""
-    stream = FrameStream(units, frame_ns)
     rounds = max(1, min(9, int(seconds / 15)))  # a round takes some 15 s: 36 MiB on each card
     found: dict[str, list[Flush]] = {name: [] for name, _ in _CARDS}
     plain: dict[str, list[float]] = {name: [] for name, _ in _CARDS}
-    payload = [stream.frame(number, 0).data for number in range(31 * round(NS_PER_S / frame_ns))]
+    payload = [stream.frame(number, 0).data for number in range(31 * round(NS_PER_S / stream.frame_ns))]
     with scratch() as folder, Rig(Path(folder)) as rig:
         for number in range(rounds):
             for name, card in _CARDS:

@@ -3,12 +3,12 @@
 import os
 import platform
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-__all__ = ["Goal", "Section", "Table", "machine", "markdown", "spread", "text"]
+__all__ = ["Bar", "Goal", "Plot", "Section", "Table", "bar", "machine", "markdown", "spread", "text"]
 
 _NUMERALS = {1: "one", 2: "two", 4: "four", 8: "eight"}
 
@@ -30,6 +30,26 @@ class Goal(msgspec.Struct, frozen=True):
     met: bool
 
 
+class Bar(msgspec.Struct, frozen=True):
+    """One bar: its median and, of several runs, the least and the greatest."""
+
+    label: str
+    value: float
+    least: float | None = None
+    most: float | None = None
+
+
+class Plot(msgspec.Struct, frozen=True):
+    """Horizontal bars under a title; `name` becomes that of the picture's file, `goal` a line across."""
+
+    name: str
+    title: str
+    unit: str
+    bars: tuple[Bar, ...]
+    logarithmic: bool = False
+    goal: float | None = None
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one bench; `name` is what `--only` takes."""
 
@@ -39,6 +59,12 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[Table, ...]
     goals: tuple[Goal, ...]
     notes: tuple[str, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+
+def bar(label: str, values: Sequence[float]) -> Bar:
+    """Return the bar of several runs."""
+    return Bar(label, statistics.median(values), min(values), max(values))
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -65,8 +91,10 @@ def text(section: Section) -> str:
     return "\n".join(_text_lines(section))
 
 
-def markdown(sections: Sequence[Section], command: str, machine_name: str) -> str:
-    """Lay all sections out as one page."""
+def markdown(
+    sections: Sequence[Section], command: str, machine_name: str, pictures: Mapping[str, str] | None = None
+) -> str:
+    """Lay all sections out as one page; `pictures` are addresses by the names of plots."""
     lines = [
         "# Benchmarks",
         "",
@@ -76,8 +104,9 @@ def markdown(sections: Sequence[Section], command: str, machine_name: str) -> st
         "machine had other work to do meanwhile: milliseconds hold nowhere else, ratios hold better. Peers",
         "were run in the same call, on the same frames.",
     ]
+    lines += _summary(sections)
     for section in sections:
-        lines += _markdown_lines(section)
+        lines += _markdown_lines(section, pictures or {})
     return "\n".join(lines) + "\n"
 
 
@@ -98,8 +127,20 @@ def _text_lines(section: Section) -> Iterator[str]:
     yield ""
 
 
-def _markdown_lines(section: Section) -> Iterator[str]:
+def _summary(sections: Sequence[Section]) -> Iterator[str]:
+    """One table with every goal, missed ones included."""
+    yield from ("", "## Goals", "", _cells(("bench", "goal", "asked for", "found", "")), _cells(("---",) * 5))
+    for section in sections:
+        for goal in section.goals:
+            met = "met" if goal.met else "**missed**"
+            yield _cells((f"`{section.name}`", goal.what, goal.goal, goal.found, met))
+
+
+def _markdown_lines(section: Section, pictures: Mapping[str, str]) -> Iterator[str]:
     yield from ("", f"## {section.title}", "", f"`python -m bench --only {section.name}`. {section.method}")
+    for plot in section.plots:
+        if plot.name in pictures:
+            yield from ("", f"![{plot.title}, {plot.unit}]({pictures[plot.name]})")
     for table in section.tables:
         yield from ("", f"{table.caption}:", "", _cells(table.columns))
         yield _cells(("---", *("---:" for _ in table.columns[1:])))

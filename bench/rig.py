@@ -39,6 +39,7 @@ microphone = "none"
 [policy]
 recipients_file = "agency/identity/recipients.txt"
 window_s = 30.0
+sound_before_press = true
 """
 _NS_PER_MS = 1_000_000
 

@@ -45,7 +45,7 @@ def test_the_machine_is_named_in_general_terms() -> None:
 def test_only_the_benches_asked_for_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], footage: Path
 ) -> None:
-    monkeypatch.setattr(command, "make_footage", lambda *_: footage)
+    monkeypatch.setattr(command, "kept_footage", lambda *_: footage)
     ran: list[float] = []
 
     def bench(_: object, seconds: float) -> Section:
