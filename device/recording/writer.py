@@ -312,8 +312,9 @@ class ClipThread:
                 return True
             if verdict is Verdict.WRITE:
                 clip.write(self._up_to_stop(item))
-                # One read may hold more than may lie between two sync points.
-                if not self._live and clip.sync_if_due(self._context.now_ns(), live=False):
+                # One read may hold more than may lie between two sync points of the flush, the last one too.
+                flushing = not self._live or self._caught_up_ns is None
+                if flushing and clip.sync_if_due(self._context.now_ns(), live=False):
                     self._report(clip, live=False)
         return False
 
