@@ -84,7 +84,7 @@ $(VENV)/.board: $(VENV)/.test requirements/board.txt
 
 hil: $(VENV)/.board $(HIL)/.hil
 	hil_tests/board/build-kernel
-	$(HIL)/bin/pytest hil_tests --lg-env $(HIL_ENV) --junitxml build/hil/junit.xml $(HIL_ARGS)
+	$(HIL)/bin/pytest hil_tests --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml $(HIL_ARGS)
 
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs

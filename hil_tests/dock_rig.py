@@ -64,8 +64,8 @@ class DockRig:
     def wait_stored(self, clip: str, *, timeout_s: float = 180) -> str:
         """Wait until a clip of the bench's camera has its receipt in the store; returns its path there."""
         path = f"{self.store}/clips/{CAMERA_ID}/{clip}"
-        script = 'for i in $(seq "$2"); do test -e "$1/receipt.json" && exit 0; sleep 0.2; done; exit 1'
-        tries = str(int(timeout_s * 5))
+        script = 'for i in $(seq "$2"); do test -e "$1/receipt.json" && exit 0; sleep 1; done; exit 1'
+        tries = str(int(timeout_s))
         done = self._side.run("sh", "-c", script, "sh", path, tries, timeout_s=timeout_s * 4)
         if done.status != 0:
             log = self.service.log[-3000:] if self.service else ""
