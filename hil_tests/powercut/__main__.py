@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 from hil_tests.powercut.campaign import SEED, run_campaign
+from hil_tests.powercut.report import write_report
+from hil_tests.powercut.results import read_results
 
 
 def _main() -> None:
@@ -14,9 +16,12 @@ def _main() -> None:
     parser.add_argument("--boards", type=int, default=2, help="boards at a time")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--work", type=Path, help="directory for cards and logs; kept where a fault was found")
+    parser.add_argument("--report", type=Path, help="write the report of all results there")
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp(prefix="preroll-cuts-"))
     run_campaign(work, given.results, boards=given.boards, cuts=given.cuts, seed=given.seed)
+    if given.report:
+        write_report(given.report, read_results(given.results))
 
 
 if __name__ == "__main__":

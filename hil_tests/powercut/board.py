@@ -45,8 +45,11 @@ class CutBoard(VirtualBoard):
         self._boots = 0
         self.record = Record(Path())
 
-    def start_camera(self) -> Firmware:
-        """Start the firmware; what it tells goes into a record of its own."""
+    def start_camera(self, *, logged: str = "") -> Firmware:
+        """Start the firmware; what it tells goes into a record of its own.
+
+        `logged` is the device-mapper name of a card whose write log it is to mark.
+        """
         self._boots += 1
         name = f"record-{self._boots}"
         self.record = Record(self.share / name)
@@ -56,7 +59,7 @@ class CutBoard(VirtualBoard):
             *("-B", "-m", "hil_tests.powercut.camera"),
             f"{self.places.files}/{name}",
             f"{self.places.files}/device.toml",
-            environment=_ENVIRONMENT,
+            environment=_ENVIRONMENT | ({"POWERCUT_LOGGED": logged} if logged else {}),
         )
         return cast("Firmware", service)
 

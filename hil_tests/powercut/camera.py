@@ -22,12 +22,15 @@ from device.vault.recovery import VaultRecovery
 from evidence.documents import LogHead
 from evidence.frames import EncodedFrame, Span, Track, VideoFormat
 from evidence.steps import Operation, set_step_hook, step_name
+from evidence.storage import PosixAppendFile
+from hil_tests.powercut.marks import Marker
 from hil_tests.powercut.record import Kind, Told
 
 __all__: list[str] = []
 
 _encoder = msgspec.json.Encoder()
 _record = -1
+_marker: Marker | None = None
 
 
 def _tell(told: Told) -> None:
@@ -86,6 +89,8 @@ class _ToldRecorder(Recorder):
                 _tell(Told(Kind.PROGRESS, event.at_ns, event.clip, flag=event.caught_up))
             case ClipEnded():
                 _tell(Told(Kind.ENDED, now_ns, event.clip, flag=event.sealed))
+                if _marker is not None and event.sealed:
+                    _marker.mark(f"sealed:{event.clip}")
             case ClipFailed():
                 _tell(Told(Kind.FAILED, now_ns, event.clip, detail=event.reason))
         super()._take_writer(event)
@@ -103,15 +108,30 @@ def _open_told(spec: SourceSpec, options: SourceOptions | None = None) -> FrameS
     return _ToldSource(open_source(spec, options))
 
 
+def _mark_syncs(marker: Marker) -> None:
+    """Mark in the card's write log what the firmware takes for durable, right after it may."""
+    sync = PosixAppendFile.sync
+
+    def told(self: PosixAppendFile) -> None:
+        sync(self)
+        fd = self._fd  # its name now, which it may not have had when it was made
+        marker.mark(f"synced:{os.fstat(fd).st_size}:{Path(f'/proc/self/fd/{fd}').readlink()}")
+
+    setattr(PosixAppendFile, "sync", told)  # noqa: B010 - a method is assigned to on purpose
+
+
 def _step(operation: Operation, path: Path) -> None:
     _tell(Told(Kind.STEP, time.monotonic_ns(), path.parent.name, detail=step_name(operation, path)))
 
 
 def main(record: Path, config: str) -> None:
     """Run the camera until it is stopped, or until power is cut."""
-    global _record  # noqa: PLW0603 - one record a process
+    global _record, _marker  # noqa: PLW0603 - one of each a process
     _record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     set_step_hook(_step)
+    if name := os.environ.get("POWERCUT_LOGGED"):
+        _marker = Marker(name)
+        _mark_syncs(_marker)
     vars(device.service).update(Recorder=_ToldRecorder, VaultRecovery=_ToldRecovery, open_source=_open_told)
     from preroll.commands.device import run  # noqa: PLC0415 - after what it uses has been listened to
 

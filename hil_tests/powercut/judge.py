@@ -18,7 +18,7 @@ from tests.campaign.clipdata import ClipData, read_clip
 from tests.campaign.judgement import check_chain, check_lines, check_pictures, check_start, clip_directories
 from tests.campaign.tally import OfferedFrame, Tally
 
-__all__ = ["Judge", "Left"]
+__all__ = ["Judge", "Left", "manifest_of", "tally_of"]
 
 _NS_PER_S = 1_000_000_000
 _GOOD = {Finding.AUTHENTIC, Finding.INCOMPLETE}
@@ -87,11 +87,11 @@ class Judge:
             return self._without_clip(left, found)
         assert left.pressed_ns, f"{new[0].name}: a clip that nobody asked for"
         clip = read_clip(new[0], self._public_key, self._identities)
-        tally = _tally(left.record)
+        tally = tally_of(left.record)
         check_lines(clip)
         check_start(clip, tally, self._window_ns)
         check_pictures(clip, tally, LOOP_FRAMES)
-        if _manifest(new[0]):
+        if manifest_of(new[0]):
             self.sealed.add(new[0].name)
             report = check_sealed_clip(new[0], self._roots)
             assert report.finding is Finding.AUTHENTIC, report
@@ -131,7 +131,7 @@ class Judge:
                 continue
             if (found[name] / "receipt.json").exists():
                 self._check_copy(name)
-            manifest = _manifest(found[name])
+            manifest = manifest_of(found[name])
             assert not known.manifest or manifest == known.manifest, f"{name}: the sealed manifest has changed"
             known.manifest = manifest
             if manifest:
@@ -161,7 +161,7 @@ class Judge:
             phase = Phase.PRESS
         elif not any(left.record.of(Kind.RECOVERY)):
             phase = Phase.START
-        elif any(not _manifest(path) for path in found.values()):
+        elif any(not manifest_of(path) for path in found.values()):
             phase = Phase.RECOVERY
         else:
             phase = Phase.IDLE
@@ -183,7 +183,7 @@ class Judge:
             lost_ns = max(0, until_ns - last_ns)
         if clip.attested and clip.attested.last_pts_ns is not None:
             unattested_ns = max(0, until_ns - clip.attested.last_pts_ns)
-        if _manifest(clip.directory):
+        if manifest_of(clip.directory):
             phase = _delivering(left.record) if self._store else Phase.SEALED
         elif clip.ended:
             phase = Phase.SEAL
@@ -207,13 +207,13 @@ def _clips(vault: Path) -> list[Path]:
     return clip_directories(vault) if (vault / "clips").is_dir() else []
 
 
-def _manifest(clip: Path) -> str:
+def manifest_of(clip: Path) -> str:
     """Return the digest of a sealed clip's manifest, or nothing."""
     path = clip / "manifest.json"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def _tally(record: Record) -> Tally:
+def tally_of(record: Record) -> Tally:
     offered = tuple(OfferedFrame(event.at_ns, event.flag) for event in record.of(Kind.FRAME))
     return Tally(offered, len(offered))
 

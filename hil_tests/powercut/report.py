@@ -1,0 +1,158 @@
+"""The report of the power cuts: what was lost, where the cuts fell, what was never broken."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hil_tests.powercut.results import ChainResult, Cut, Phase
+from tests.campaign.report import machine, table
+
+__all__ = ["LOSS_LIMIT_NS", "STARVED_NS", "write_report"]
+
+LOSS_LIMIT_NS = 1_000_000_000
+STARVED_NS = 200_000_000
+"""A board whose frames come later than this had no processor: what it loses says nothing about the firmware."""
+
+_TEXT = """\
+# Power cuts
+
+A virtual board, a user-mode Linux kernel with a real file system on its card, ran `preroll device run` and had
+its power cut at seeded random instants: SIGKILL to the kernel and all that belongs to it at once, so that its
+page cache is gone. It booted again on the same card, the vault was copied as the file system's journal left it,
+and the firmware went on: it recovered, was pressed, and was cut again.
+
+- Command: `python -m hil_tests.powercut --cuts 1000 --results FILE`, which goes on where FILE ends, then the
+  same with `--report docs/reports/power-cuts.md`; seed {seed}
+- Build: {build}
+- Machine: {machine}
+- Cuts: {cuts} in {chains} chains, {seconds:.1f} s a cut; {pressed} with a clip open or just sealed
+- Clips: {clips}, sealed in the end {sealed}, delivered to a dock {delivered}
+- Faults: {faults}
+
+Checked after every cut: no clip that was there before is lost, unless a dock has a good copy and gave a
+receipt; no sealed manifest has changed; numbers have no gap and each line 0 names its predecessor; every line
+of the journal is signed, chained, and agrees with the bytes; all pictures that are there decode, are those that
+the encoder handed over (time, and the number drawn into each), and are contiguous from the clip's first frame,
+also in cuts during the flush; no receipt without a copy in the store that verifies. At the end of each chain
+recovery seals everything, attests what was attested before, and the file system's own checker finds nothing.
+
+The frames that the encoder handed to its output are noted outside the board, each before anything else is done
+with it.
+
+## Seconds lost
+
+From the last picture that decodes to the last frame that the encoder had handed to its output (or to the stop),
+for cuts after the writer had caught up with the ring. *Not attested* counts from the last sync point. Target:
+worst at most 1.0 s.
+
+{losses}
+
+{bound}
+
+*Late syncs*: writes to the card take 20 ms and flushes 60 ms more (dm-delay), so that cuts fall between the two
+syncs of a sync point; what was on its way is gone. *Short of processor*: cuts of boards whose frames came more
+than {starved:.1f} s late in the last second; they are in no other row.
+
+## During the flush
+
+Before the writer has caught up with the ring, the bound does not hold yet: {flush} cuts fell there. What was
+kept was contiguous from the clip's first frame in each of them; it was nothing in {nothing} of them, and
+{kept:.2f} s at the median.
+
+## Where the cuts fell
+
+{places}
+
+`start`: the firmware had not got to its vault. `recovery`: clips of earlier cuts were not all sealed yet.
+`press`: pressed, no clip yet (on a full card: none to come). `stop`: stopped, no last line. `seal`: last line,
+no manifest. `offload` to `deletion`: by the last step of storage that had begun.
+"""
+
+
+def write_report(path: Path, results: Sequence[ChainResult]) -> None:
+    """Write the report of all chains."""
+    cuts = [cut for result in results for cut in result.cuts]
+    flush = [cut for cut in cuts if cut.phase is Phase.FLUSH]
+    frames = [cut.frames / 30 for cut in flush]
+    faults = [
+        f"chain {result.plan.number} ({result.plan.group}): {result.fault}"
+        for result in results
+        if result.fault
+    ]
+    text = _TEXT.format(
+        seed=results[0].plan.seed // 10_000 if results else "none",
+        build=", ".join(dict.fromkeys(result.build for result in results)),
+        machine=machine(),
+        cuts=len(cuts),
+        chains=len(results),
+        seconds=sum(result.seconds for result in results) / max(1, len(cuts)),
+        pressed=sum(cut.lines > 0 for cut in cuts),
+        clips=sum(result.clips for result in results),
+        sealed=sum(result.sealed for result in results if not result.fault),
+        delivered=sum(result.delivered for result in results),
+        faults="; ".join(faults) or "none",
+        losses=table(_LOSS_HEAD, _loss_rows(results)),
+        bound=_bound(cuts),
+        starved=STARVED_NS / 1e9,
+        flush=len(flush),
+        nothing=sum(not cut.frames for cut in flush),
+        kept=statistics.median(frames) if frames else 0,
+        places=table(("cuts on", *Phase), _place_rows(results)),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+_LOSS_HEAD = (
+    "bit rate, card",
+    "cuts",
+    "after catching up",
+    *("lost, median", "p99", "worst"),
+    *("not attested, median", "p99", "worst"),
+)
+
+
+def _groups(results: Sequence[ChainResult]) -> dict[str, list[Cut]]:
+    names = sorted({result.plan.group for result in results}, key=lambda name: (float(name.split()[0]), name))
+    return {name: [cut for each in results if each.plan.group == name for cut in each.cuts] for name in names}
+
+
+def _loss_rows(results: Sequence[ChainResult]) -> Iterable[list[str]]:
+    whole = [cut for result in results for cut in result.cuts]
+    for name, cuts in {**_groups(results), "all": whole}.items():
+        yield _losses(name, [cut for cut in cuts if cut.late_ns < STARVED_NS])
+    yield _losses("short of processor", [cut for cut in whole if cut.late_ns >= STARVED_NS])
+
+
+def _losses(name: str, cuts: Sequence[Cut]) -> list[str]:
+    live = [cut for cut in cuts if cut.caught_up]
+    lost = [cut.lost_ns for cut in live if cut.lost_ns is not None]
+    unattested = [cut.unattested_ns for cut in live if cut.unattested_ns is not None]
+    return [name, str(len(cuts)), str(len(live)), *_spread(lost), *_spread(unattested)]
+
+
+def _spread(values_ns: Sequence[int]) -> list[str]:
+    """Median, p99 (nearest rank) and worst, in seconds."""
+    if not values_ns:
+        return ["none"] * 3
+    ordered = sorted(values_ns)
+    p99 = ordered[-(-len(ordered) * 99 // 100) - 1]
+    return [f"{value / 1e9:.3f}" for value in (statistics.median(ordered), p99, ordered[-1])]
+
+
+def _bound(cuts: Sequence[Cut]) -> str:
+    lost = [
+        cut.lost_ns for cut in cuts if cut.caught_up and cut.late_ns < STARVED_NS and cut.lost_ns is not None
+    ]
+    over = sum(value > LOSS_LIMIT_NS for value in lost)
+    if over:
+        return f"The target was missed in {over} of {len(lost)} cuts."
+    return f"The target was reached in all {len(lost)} of these cuts."
+
+
+def _place_rows(results: Sequence[ChainResult]) -> Iterable[list[str]]:
+    whole = [cut for result in results for cut in result.cuts]
+    for name, cuts in {**_groups(results), "all": whole}.items():
+        count = Counter(cut.phase for cut in cuts)
+        yield [name, *(str(count[phase]) for phase in Phase)]
