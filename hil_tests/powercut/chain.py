@@ -150,30 +150,53 @@ class _Chain:
         self._press(aim, service)
 
     def _press(self, aim: Aim, service: Firmware) -> None:
+        """Press, and go on as far as the cut is meant to fall: an event of the firmware, and some time more."""
         flush_s = _FLUSH_S[self._plan.mbit]
         self._pressed_ns = self._board.button_down()
-        if aim in {Aim.PRESS, Aim.FLUSH}:
-            time.sleep(self._random.uniform(0, 0.06 if aim is Aim.PRESS else flush_s))
+        if aim is Aim.PRESS:
+            time.sleep(self._random.uniform(0, 0.1))
+            return
+        if aim is Aim.FLUSH:
+            self._reach(service, lambda: self._begun("create clip.mp4.age"))
+            time.sleep(self._random.uniform(0, flush_s))
             return
         time.sleep(_TAP_S)
         self._board.button_up()
+        self._reach(service, self._caught_up)
         if aim is Aim.LIVE:
-            time.sleep(self._random.uniform(0, flush_s + 2.5))
+            time.sleep(self._random.uniform(0, 2.5))
             return
-        with contextlib.suppress(TimeoutError):  # a full card may not even begin a clip: cut there
-            self._wait(service, self._caught_up, patience_s=5 if self._plan.kind is Kind.FULL else _PATIENCE_S)
         time.sleep(self._random.uniform(0.1, 0.6))
         self._stopped_ns = self._board.button_down() + int(_HOLD_S * _NS_PER_S)
         if aim is Aim.STOP:
             time.sleep(_HOLD_S + self._random.uniform(-0.05, 0.15))
             return
-        time.sleep(_HOLD_S)
+        name = self._clip()
+        self._reach(service, lambda: self._begun("create .manifest.p7s.tmp", name) or self._ended())
         if aim is Aim.SEAL:
-            time.sleep(self._random.uniform(0, 0.4))
+            time.sleep(self._random.uniform(0, 0.05))
             return
-        self._wait(service, lambda: any(self._board.record.of(Told.ENDED)))
+        self._reach(service, self._ended)
         self._board.button_up()
         self._deliver(service)
+
+    def _reach(self, service: Firmware, condition: Callable[[], bool]) -> None:
+        """Wait until the firmware is there; on a full card it may never be, and power is cut all the same."""
+        if self._plan.kind is not Kind.FULL:
+            self._wait(service, condition)
+            return
+        with contextlib.suppress(TimeoutError):
+            self._wait(service, condition, patience_s=5)
+
+    def _begun(self, step: str, clip: str = "") -> bool:
+        return any(each.detail == step and clip in {"", each.clip} for each in self._board.record.of(Told.STEP))
+
+    def _ended(self) -> bool:
+        return any(self._board.record.of(Told.ENDED))
+
+    def _clip(self) -> str:
+        """Name the clip that is being written; nothing if there is none."""
+        return next((event.clip for event in self._board.record.of(Told.PROGRESS)), "none")
 
     def _deliver(self, service: Firmware) -> None:
         """Let the dock take clips, until some time is over or a step of a delivery has begun."""
