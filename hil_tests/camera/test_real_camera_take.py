@@ -1,6 +1,7 @@
 """One long take through libcamera, picamera2 and the firmware: nothing missing, nothing growing."""
 
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -51,6 +52,9 @@ def test_the_firmware_runs_on_real_picamera2(take: Take, report: Report, form: F
     assert (video.width, video.height) == form.size
     seconds = take.clip.manifest.duration_ns / NS_PER_S
     report.add("recorded", f"{seconds:.1f} s at {form.size[0]}x{form.size[1]}, 2 s of it before the press")
+    report.add("priority", f"nice {take.after['nice']} (the unit's is -10)")
+    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
+    report.add("load of the machine at the end (1, 5, 15 minutes)", load)
     cpu_s = take.samples[-1]["cpu_s"] - take.samples[0]["cpu_s"]
     wall_s = take.samples[-1]["at_s"] - take.samples[0]["at_s"]
     report.add(
