@@ -52,9 +52,12 @@ newest() {
     echo "$found"
 }
 
+# run_in ROOT COMMAND...: as on the machine itself; try-services does it inside the booted root.
+run_in() { chroot "$@"; }
+
 # An agency, a camera and a dock, made by the dock's package: make_keys DOCKROOT INTO
 make_keys() {
-    local run="chroot $1 preroll keys"
+    local run="run_in $1 preroll keys"
     $run agency try --out /root/agency >/dev/null
     $run issue camera cam0001 --agency /root/agency --new --out /root/camera >/dev/null
     $run issue dock dock1 --agency /root/agency --new --out /root/dock >/dev/null
@@ -70,8 +73,8 @@ put_keys() {
     [ -e "$2/etc/preroll/keys/anchors.pem" ] || cp "$1/root/agency/root/root.pem" "$2/etc/preroll/keys/anchors.pem"
     cp "$1"/root/dock/* "$1/etc/preroll/keys/"
     cp "$1/root/agency/root/root.pem" "$1/etc/preroll/root.pem"
-    chroot "$1" systemd-tmpfiles --create /usr/lib/tmpfiles.d/preroll-dock.conf
-    chroot "$2" systemd-tmpfiles --create /usr/lib/tmpfiles.d/preroll-device.conf
+    run_in "$1" systemd-tmpfiles --create /usr/lib/tmpfiles.d/preroll-dock.conf
+    run_in "$2" systemd-tmpfiles --create /usr/lib/tmpfiles.d/preroll-device.conf
 }
 
 # configure DOCKROOT DEVICEROOT PORT TRIGGER-TERMINAL
@@ -123,6 +126,6 @@ name = "1"
 tcp = "127.0.0.1:$3"
 TOML
     install -d "$1/srv/evidence/store"
-    chroot "$1" chown preroll-dock: /srv/evidence/store
+    run_in "$1" chown preroll-dock: /srv/evidence/store
     chmod 700 "$1/srv/evidence/store"
 }
