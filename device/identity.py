@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 
 from device.config import ConfigError, DeviceConfig
+from evidence.decoding import json_decoder
 from evidence.documents.fields import DeviceId, Digest
 from evidence.roles import Role
 
@@ -65,7 +66,7 @@ def read_facts(keys: Path) -> EnrolmentFacts | None:
     """
     path = keys / FACTS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=EnrolmentFacts)
+        return json_decoder(EnrolmentFacts).decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

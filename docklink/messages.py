@@ -12,6 +12,7 @@ import msgspec
 
 from docklink.errors import ProtocolError
 from evidence.clock import ClockSource
+from evidence.decoding import json_decoder
 from evidence.documents.fields import (
     AgeRecipient,
     BootId,
@@ -333,7 +334,7 @@ def decode_message(data: bytes | bytearray, kind: type[MessageT]) -> MessageT:
         msgspec.ValidationError: a field is missing, unknown or out of range; the message names its path.
         msgspec.DecodeError: it is no JSON.
     """
-    return msgspec.json.decode(data, type=kind)
+    return json_decoder(kind).decode(data)
 
 
 def check_clip_id(text: str) -> str:

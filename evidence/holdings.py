@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.documents import ClipStart, decode
 from evidence.documents.fields import StoreId
 from evidence.errors import EvidenceError
@@ -82,7 +83,7 @@ def load_store(root: Path) -> StoreFacts:
         HoldingsError: it is missing or unusable.
     """
     try:
-        return msgspec.json.decode((root / "store.json").read_bytes(), type=StoreFacts)
+        return json_decoder(StoreFacts).decode((root / "store.json").read_bytes())
     except OSError as error:
         raise HoldingsError(f"{root} is no store", expected="store.json", found=error.strerror or "") from error
     except msgspec.MsgspecError as error:
@@ -98,7 +99,7 @@ def claimed_start(directory: Path) -> ClipStart | None:
     try:
         with (directory / "journal.jsonl").open("rb") as file:
             line = file.readline(_LINE_LIMIT_BYTES)
-        return decode(msgspec.json.decode(line, type=_Line).l, ClipStart)
+        return decode(json_decoder(_Line).decode(line).l, ClipStart)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, EvidenceError):
         return None
 

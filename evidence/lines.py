@@ -14,6 +14,7 @@ from typing import BinaryIO
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 from evidence.signer import SignatureError, Signer, verify_digest
 
@@ -50,7 +51,7 @@ class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     s: str
 
 
-_envelopes = msgspec.json.Decoder(_Envelope)
+_envelopes = json_decoder(_Envelope)
 
 
 class LineChain:

@@ -8,11 +8,12 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
 from docklink.messages import WearerAssignment
+from evidence.decoding import json_decoder
 from evidence.documents.fields import ClipName, DeviceId, Operator, Text
 from evidence.errors import EvidenceError, ExplainedError
 from host.badges import BadgeStatus
@@ -192,7 +193,9 @@ class ControlServer:
 
     def _answered(self, connection: socket.socket) -> Answer:
         try:
-            return self._answer(msgspec.json.decode(_read_line(connection, _ASK_LIMIT_BYTES), type=Ask))
+            return self._answer(
+                json_decoder(cast("type[Ask]", Ask)).decode(_read_line(connection, _ASK_LIMIT_BYTES))
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return Answer(error=f"not a question: {str(error)[:200]!a}")
         except ExplainedError as error:
@@ -211,7 +214,7 @@ def ask(path: Path, question: Ask) -> Answer:
             connection.settimeout(_TIMEOUT_S)
             connection.connect(str(path))
             connection.sendall(msgspec.json.encode(question) + b"\n")
-            answer = msgspec.json.decode(_read_line(connection, _LIMIT_BYTES), type=Answer)
+            answer = json_decoder(Answer).decode(_read_line(connection, _LIMIT_BYTES))
     except (OSError, msgspec.MsgspecError) as error:
         raise NoAgentError(
             f"no agent answers on {path}", found=str(error), remedy="start it with `preroll dock run`"

@@ -7,6 +7,7 @@ import msgspec
 
 from docklink.messages import WearerAssignment
 from evidence.clock import format_utc
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 from evidence.storage import StorageError, publish_file
 
@@ -35,7 +36,7 @@ class Wearers:
         self._entries: dict[str, _Entry] = {}
         try:
             with path.open("rb") as file:
-                self._entries = msgspec.json.decode(file.read(_LIMIT_BYTES), type=dict[str, _Entry])
+                self._entries = json_decoder(dict[str, _Entry]).decode(file.read(_LIMIT_BYTES))
         except FileNotFoundError:
             return  # nothing was assigned yet
         except OSError as error:

@@ -14,6 +14,7 @@ import msgspec
 from device.identity import FACTS, RECIPIENTS, WAITING, EnrolmentFacts
 from device.vault.configstore import PushedConfig, publish_config
 from device.vault.layout import format_vault
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 from evidence.roles import Role
 from evidence.storage import StorageError, make_directory, publish_file, remove_file, sync_directory
@@ -65,7 +66,7 @@ def settle_identity(keys: Path, vault: Path) -> bool:
     """
     waiting = keys / WAITING
     try:
-        identity = msgspec.json.decode(waiting.read_bytes(), type=NewIdentity)
+        identity = json_decoder(NewIdentity).decode(waiting.read_bytes())
     except FileNotFoundError:
         return False
     except OSError as error:

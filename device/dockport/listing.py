@@ -21,6 +21,7 @@ from docklink.messages import (
     encode_message,
 )
 from docklink.service import Lines
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 from evidence.eventlog import log_segments
 from evidence.lines import LINE_LIMIT_BYTES
@@ -168,6 +169,6 @@ def _lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
             if not line.endswith(b"\n"):
                 return  # torn, or a line that is still being written
             try:
-                yield msgspec.json.decode(line, type=_Line).l.index, line
+                yield json_decoder(_Line).decode(line).l.index, line
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 _log.error("the event log's %s holds a line that cannot be read", path.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 from evidence.storage import StorageError, publish_file, remove_file, sync_directory
 
@@ -33,7 +34,7 @@ def read_config(root: Path) -> PushedConfig | None:
     waiting = _read(root / "config.new")
     if waiting is not None:
         try:
-            return msgspec.json.decode(waiting, type=PushedConfig)
+            return json_decoder(PushedConfig).decode(waiting)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise EvidenceError("config.new is damaged", expected="a signed configuration") from error
     document = _read(root / "config.json")

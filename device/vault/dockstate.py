@@ -10,6 +10,7 @@ import msgspec
 
 from device.vault.layout import VaultLayout
 from evidence.clock import ClockSource, UtcMapping, format_utc, parse_utc
+from evidence.decoding import json_decoder
 from evidence.documents.fields import Utc, Wearer
 from evidence.errors import EvidenceError
 from evidence.storage import publish_file
@@ -84,7 +85,7 @@ class DockMemory:
 
     def _read(self) -> _Facts:
         try:
-            facts = msgspec.json.decode(self._path.read_bytes(), type=_Facts)
+            facts = json_decoder(_Facts).decode(self._path.read_bytes())
             for utc in (
                 facts.time_floor_utc,
                 *((facts.shift.start_utc, facts.shift.end_utc) if facts.shift else ()),

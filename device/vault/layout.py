@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from device.errors import DeviceError
+from evidence.decoding import json_decoder
 from evidence.documents.fields import DeviceId, Epoch, Positive
 from evidence.storage import StorageError, publish_file, sync_directory
 
@@ -88,7 +89,7 @@ def read_vault_device(root: Path) -> str | None:
         VaultError: its facts cannot be read.
     """
     try:
-        return msgspec.json.decode((root / "vault.json").read_bytes(), type=VaultFacts).device
+        return json_decoder(VaultFacts).decode((root / "vault.json").read_bytes()).device
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -139,7 +140,7 @@ def open_layout(root: Path, device: str) -> VaultLayout:
     """
     path = root / "vault.json"
     try:
-        facts = msgspec.json.decode(path.read_bytes(), type=VaultFacts)
+        facts = json_decoder(VaultFacts).decode(path.read_bytes())
     except FileNotFoundError as error:
         raise VaultError("no vault", expected=str(path), remedy="format one with the selftest") from error
     except OSError as error:

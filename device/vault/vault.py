@@ -14,6 +14,7 @@ import msgspec
 
 from device.vault.layout import CLAIM_PREFIX, VaultError, VaultFacts, VaultLayout
 from device.vault.space import Reserve, Space, read_space
+from evidence.decoding import json_decoder
 from evidence.documents import ClipStart, decode
 from evidence.errors import EvidenceError
 from evidence.storage import (
@@ -264,7 +265,7 @@ class _DamagedStartError(EvidenceError):
 def _epoch_of(line0: bytes) -> str:
     """Read the epoch in a line 0 of our own vault; its signature is checked when the clip is verified."""
     try:
-        return decode(msgspec.json.decode(line0, type=_Line).l, ClipStart).epoch
+        return decode(json_decoder(_Line).decode(line0).l, ClipStart).epoch
     except (msgspec.MsgspecError, UnicodeDecodeError, EvidenceError) as error:
         damaged = _DamagedStartError("line 0 is damaged", expected="the start of a journal")
         damaged.line0 = line0

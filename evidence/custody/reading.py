@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from evidence.custody.entries import ENTRY_LIMIT_BYTES, CustodyEntry, CustodyError, CustodyTamperedError
+from evidence.decoding import json_decoder
 from evidence.documents import Checkpoint, CustodyHead, decode
 from evidence.errors import EvidenceError
 from evidence.paths import verify_signed
@@ -58,7 +59,7 @@ class _Link(msgspec.Struct, frozen=True, tag_field="type", tag="preroll-custody-
     manifest_sha256: str | None
 
 
-_link_decoder = msgspec.json.Decoder(_Link)
+_link_decoder = json_decoder(_Link)
 
 
 class CustodyReader:

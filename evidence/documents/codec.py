@@ -5,11 +5,11 @@ and numbers in another spelling all fail in one place (docs/formats.md, "Rules t
 document").
 """
 
-import functools
 from typing import TypeVar
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.errors import EvidenceError
 
 __all__ = ["DocumentError", "decode", "encode"]
@@ -36,12 +36,11 @@ def decode(data: bytes | msgspec.Raw, kind: type[DocumentT]) -> DocumentT:
     """
     name = str(kind.__struct_config__.tag or kind.__name__)
     try:
-        document = _decoder(kind).decode(data)
+        document = json_decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DocumentError(
             f"not a {name} document", expected="the fields of docs/formats.md", found=_described(error)
         ) from error
-    assert isinstance(document, kind)  # the decoder made it; the cache has lost the type
     if _encoder.encode(document) != bytes(data):
         raise DocumentError(
             f"not a {name} document",
@@ -50,11 +49,6 @@ def decode(data: bytes | msgspec.Raw, kind: type[DocumentT]) -> DocumentT:
             remedy="key order, white space, doubled keys or escapes differ",
         )
     return document
-
-
-@functools.cache
-def _decoder(kind: type[msgspec.Struct]) -> msgspec.json.Decoder[msgspec.Struct]:
-    return msgspec.json.Decoder(kind)
 
 
 def _described(error: Exception) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.documents.fields import Wearer
 from host.badges.errors import BadgeError
 
@@ -18,6 +19,9 @@ _LIMIT_BYTES = 4 << 20
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     badges: dict[str, Wearer]
+
+
+json_decoder(_File)  # several readers' threads convert into it
 
 
 class Roster:

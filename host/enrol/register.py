@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.documents.fields import DeviceId, Digest, Utc
 from evidence.storage import StorageError, sync_directory
 from host.enrol.errors import EnrolError
@@ -105,7 +106,7 @@ class Register:
             if not line.endswith(b"\n"):
                 break
             try:
-                found.append(msgspec.json.decode(line, type=EnrolmentRecord))
+                found.append(json_decoder(EnrolmentRecord).decode(line))
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise EnrolError(
                     f"{self._path}, line {number}",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.documents.fields import ClipName, Count, DeviceId, Positive, StoreId, Utc, Wearer, check_utc
 from host.bays.status import BayState
 from host.publish.errors import PayloadError
@@ -214,6 +215,6 @@ def decode_payload(data: bytes, kind: type[PayloadT]) -> PayloadT:
             f"not a {kind.__name__}", expected=f"at most {PAYLOAD_LIMIT_BYTES} bytes", found=f"{len(data)}"
         )
     try:
-        return msgspec.json.decode(data, type=kind)
+        return json_decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"not a {kind.__name__}", found=str(error)[:200]) from error

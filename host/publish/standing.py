@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from evidence.decoding import json_decoder
 from evidence.storage import publish_file
 
 __all__ = ["Standing", "keep_standing", "read_standing"]
@@ -49,7 +50,7 @@ def read_standing(outbox: Path) -> Standing | None:
     path = _beside(outbox)
     try:
         with path.open("rb") as opened:
-            return msgspec.json.decode(opened.read(_LIMIT_BYTES), type=Standing)
+            return json_decoder(Standing).decode(opened.read(_LIMIT_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from evidence.attestations import Tombstone, read_bounded, read_tombstone
+from evidence.decoding import json_decoder
 from evidence.documents import Disposal, Head, Manifest, Receipt, decode
 from evidence.errors import EvidenceError
 from evidence.storage import (
@@ -146,7 +147,7 @@ class Records:
     def _finish_head(self, pending: Path) -> None:
         """Write the two files of a head, then remove what they were written from; may be done twice."""
         try:
-            both = msgspec.json.decode(_bytes_of(pending), type=_Pending)
+            both = json_decoder(_Pending).decode(_bytes_of(pending))
             signed = SignedBytes(document=base64.b64decode(both.document), cms=base64.b64decode(both.cms))
         except (msgspec.MsgspecError, ValueError) as error:
             raise StoreError(

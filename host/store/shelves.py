@@ -8,6 +8,7 @@ import msgspec
 
 from evidence.attestations import read_bounded
 from evidence.cms import CMS_LIMIT_BYTES
+from evidence.decoding import json_decoder
 from evidence.documents import DocumentError, Manifest, decode
 from evidence.errors import EvidenceError
 from evidence.holdings import clip_number
@@ -132,7 +133,7 @@ def load_quarantined(directory: Path) -> Quarantined:
         OSError: it cannot be read.
     """
     try:
-        found = msgspec.json.decode(read_bounded(directory / NOTE), type=_NoteFile)
+        found = json_decoder(_NoteFile).decode(read_bounded(directory / NOTE))
     except msgspec.MsgspecError as error:
         raise StoreError(f"cannot use {NOTE}", found=ascii(str(error)[:120])[1:-1]) from error
     return Quarantined(

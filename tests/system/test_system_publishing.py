@@ -60,12 +60,23 @@ class Killed:
         """Kill the agent a moment after its custody log tells of so many clips."""
         end = time.monotonic() + PATIENCE_S
         while self.clips() < clips:
-            assert time.monotonic() < end, (self.fleet.place / "agent.log").read_text()
+            assert process.is_alive(), self.autopsy(process, clips)
+            assert time.monotonic() < end, self.autopsy(process, clips)
             time.sleep(0.001)
         time.sleep(pause_s)
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join(PATIENCE_S)
+
+    def autopsy(self, process: BaseProcess, clips: int) -> str:
+        """Say how an agent stands that does not get on."""
+        status = self.fleet.status()
+        if process.is_alive():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGABRT)
+        process.join(PATIENCE_S)
+        log = (self.fleet.place / "agent.log").read_text()
+        return f"{self.clips()} clips, waiting for {clips}; {process}\n{status}\n{log[-12_000:]}"
 
     def stored(self) -> list[tuple[int, str | None]]:
         """Which entries of the custody log are about stored clips."""
