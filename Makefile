@@ -9,7 +9,7 @@ HIL := .venv-hil
 HIL_ENV ?= hil_tests/virtual.yaml
 HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
-TEST_PROCESSES ?= 4
+TEST_PROCESSES ?= 3
 
 .PHONY: help demo test long camera camera-long check bench fuzz hil lock docs deb try-packages clean
 
