@@ -138,7 +138,7 @@ class _Chain:
         if aim is Aim.RECOVERY:
             time.sleep(self._random.uniform(0, 0.6))
             return
-        held = self._random.uniform(0.3, self._plan.window_s + 1.5)
+        held = self._plan.held_s or self._random.uniform(0.3, self._plan.window_s + 1.5)
         self._wait(service, lambda: self._frames() >= held * RATE)
         if aim is Aim.IDLE:
             return

@@ -53,7 +53,10 @@ class Kind(enum.StrEnum):
 
 
 class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Cuts on one card, one after the other."""
+    """Cuts on one card, one after the other.
+
+    `held_s` is how long the ring fills before a press; 0 for any time up to longer than its window.
+    """
 
     number: int
     seed: int
@@ -62,6 +65,7 @@ class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
     filesystem: Filesystem
     window_s: float
     aims: tuple[Aim, ...]
+    held_s: float = 0.0
 
     @property
     def group(self) -> str:

@@ -1,5 +1,6 @@
 """What a campaign needs before its first cut: an agency, footage at three bit rates, configurations."""
 
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -85,8 +86,12 @@ class Stage(msgspec.Struct, frozen=True):
         return list(parse_identities(text))
 
     def footage(self, mbit: str) -> Path:
-        """The footage of a bit rate."""
-        return self.directory / f"footage-{mbit}.mp4"
+        """Return the footage of a bit rate; it is made when it is first asked for."""
+        path = self.directory / f"footage-{mbit}.mp4"
+        if not path.exists():
+            draft = path.with_name(f"{uuid.uuid4().hex}.mp4")
+            make_footage(draft, _PICTURES[mbit], _LOOP_S).rename(path)
+        return path
 
     def camera_config(self, files: str, mbit: str, window_s: float, *, docked: bool) -> str:
         """Return a camera's TOML; `files` is where the board finds agency and footage."""
@@ -101,16 +106,12 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 def make_stage(directory: Path) -> Stage:
-    """Make what is not there yet; footage gets its name when it is whole."""
+    """Make the agency, if it is not there yet."""
     directory.mkdir(parents=True, exist_ok=True)
     stage = Stage(directory)
     if not (directory / "made").exists():
         make_agency(directory / "agency")
         (directory / "made").touch()
-    for mbit, picture in _PICTURES.items():
-        path = stage.footage(mbit)
-        if not path.exists():
-            make_footage(path.with_suffix(".new.mp4"), picture, _LOOP_S).rename(path)
     return stage
 
 

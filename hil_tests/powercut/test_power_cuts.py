@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hil_tests.powercut.campaign import run_campaign, run_plans, short_plans
+from hil_tests.powercut.chain import run_chain
 from hil_tests.powercut.logged_run import log_a_life
 from hil_tests.powercut.report import LOSS_LIMIT_NS, STARVED_NS, write_report
-from hil_tests.powercut.results import ChainResult, Phase, read_results
+from hil_tests.powercut.results import Aim, ChainResult, Phase, read_results
 from hil_tests.powercut.stage import make_stage
 from hil_tests.powercut.states import StateJudge
 from hil_tests.powercut.writelog import choose_states
@@ -39,6 +41,13 @@ def test_a_dozen_power_cuts(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     run_plans(iter(plans), tmp_path / "work", results, boards=2, cuts=cuts + 1)
     _check(list(read_results(results)), cuts)
+
+
+def test_a_full_ring_is_kept_from_the_right_keyframe(kernel: Path, tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(short_plans()[2], aims=(Aim.LIVE,), held_s=4.5)
+    result = run_chain(tmp_path / "chain", make_stage(tmp_path / "stage"), plan, kernel)
+    assert not result.fault
+    assert result.cuts[0].caught_up
 
 
 @pytest.mark.parametrize("mbit", ["2"])
