@@ -13,16 +13,8 @@ from device.controls.config import ControlsConfig
 
 TOP = Path(__file__).parents[2]
 PACKAGING = TOP / "packaging"
-SCRIPTS = [
-    "build-deb",
-    "build-wheels",
-    "core-tests",
-    "make-root",
-    "tools",
-    "try-device",
-    "try-pages",
-    "try-services",
-]
+TRIES = ["try-services", "try-pages", "try-device"]
+SCRIPTS = ["build-deb", "build-wheels", "core-tests", "make-root", "tools", *TRIES]
 NOT_HERE = 77
 
 
