@@ -1,8 +1,8 @@
 """Decoders of JSON, one a type, each made under one lock: every module takes them from here.
 
 msgspec (0.22.0) works out what it has to know of a structure when that is first used for reading, and two
-threads that do so at the same time end the process with SIGSEGV: two cameras that were docked in the same moment
-were enough. Once made, a decoder is safe to use from any thread.
+threads that do so at the same time end the process with SIGSEGV: two cameras that were docked together were
+enough. Once made, a decoder is safe to use from any thread.
 """
 
 import threading
