@@ -5,6 +5,7 @@ import hashlib
 import io
 import pstats
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -38,15 +39,15 @@ _REST = "  rest: ring, cursor, sync points"
 
 
 class StepCursor:
-    """A cursor whose reader is handed the next frame the moment it asks: one frame at a time, without waiting.
+    """A cursor whose reader never waits: time jumps to the next frame when it asks for one, and over its rests.
 
-    What it does costs what it costs in the camera: the frame is appended to a real ring and read from it.
+    What it does costs what it costs in the camera: each frame is appended to a real ring and read from it.
     """
 
     def __init__(self, ring: Ring, stream: FrameStream, count: int, start_ns: int) -> None:
         self._ring = ring
-        self._stream = stream
-        self._left = count
+        self._frame_ns = stream.frame_ns
+        self._frames = [stream.frames(number, start_ns + number * stream.frame_ns) for number in range(count)]
         self._number = 0
         self._start_ns = start_ns
         self._append()
@@ -57,24 +58,41 @@ class StepCursor:
         """Answer everything else as the real cursor does."""
         return getattr(self._cursor, name)
 
+    @property
+    def lag_ns(self) -> int:
+        """As the real cursor."""
+        return self._cursor.lag_ns
+
+    def now_ns(self) -> int:
+        """Return the time: the end of the newest picture."""
+        return self._start_ns + self._number * self._frame_ns
+
+    def rest(self, event: threading.Event, seconds: float) -> None:
+        """Let time go by."""
+        del event
+        until_ns = self.now_ns() + int(seconds * NS_PER_S)
+        while self._number < len(self._frames) and self.now_ns() + self._frame_ns <= until_ns:
+            self._append()
+
     def read(
         self, limit_items: int = 4096, limit_bytes: int = 1 << 22, timeout_s: float | None = None
     ) -> list[Item]:
         """Append a frame, and return it."""
         del timeout_s
         items = self._cursor.read_nowait(limit_items, limit_bytes)
-        if self._left:
+        if items:
+            return items
+        if self._number < len(self._frames):
             self._append()
-        elif self.on_end is not None:
+            return self._cursor.read_nowait(limit_items, limit_bytes)
+        if self.on_end is not None:
             self.on_end()
         return items
 
     def _append(self) -> None:
-        pts_ns = self._start_ns + self._number * self._stream.frame_ns
-        for frame in self._stream.frames(self._number, pts_ns):
+        for frame in self._frames[self._number]:
             self._ring.frame(frame)
         self._number += 1
-        self._left -= 1
 
 
 def write_cpu(rig: Rig, stream: FrameStream, count: int, profile: cProfile.Profile | None = None) -> Spent:
@@ -83,6 +101,7 @@ def write_cpu(rig: Rig, stream: FrameStream, count: int, profile: cProfile.Profi
     stop_ns = start_ns + count * stream.frame_ns
     cursor = StepCursor(Ring(0, _RING_BYTES, margin_ns=NS_PER_S), stream, count, start_ns)
     clip = rig.make_clip(cast("Cursor", cursor), start_ns)
+    rig.now_ns, rig.rest = cursor.now_ns, cursor.rest
     cursor.on_end = lambda: clip.end(Ended.STOPPED, stop_ns)
     watch = Stopwatch()
     if profile is None:
@@ -91,6 +110,7 @@ def write_cpu(rig: Rig, stream: FrameStream, count: int, profile: cProfile.Profi
     else:
         profile.runcall(clip._run)  # noqa: SLF001  # a profiler sees the thread that it is called in
     spent = watch.spent()
+    rig.now_ns, rig.rest = time.monotonic_ns, threading.Event.wait
     rig.clear()
     return spent
 

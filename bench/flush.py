@@ -70,16 +70,20 @@ class Flush(msgspec.Struct, frozen=True):
     syncs: int
     signatures: int
     largest_interval_bytes: int
+    lost_frames: int
+    """Pictures that begin up to the stop and are not in the clip."""
 
     def share(self, rate_bytes_per_s: float) -> float:
         """Return the flush's rate as a share of another one."""
         return self.preevent_bytes / self.durable_s / rate_bytes_per_s
 
 
-def flush_once(rig: Rig, stream: FrameStream, *, window_s: int = 30, phase: float = 0.5) -> Flush:
+def flush_once(
+    rig: Rig, stream: FrameStream, *, window_s: int = 30, phase: float = 0.5, live_s: float = 0.0
+) -> Flush:
     """Press once: a full ring, live frames, a clip; ends it when the writer has caught up.
 
-    `phase` is where between two keyframes the press comes, 0 to 1.
+    `phase` is where between two keyframes the press comes, 0 to 1; `live_s` how long the clip goes on after.
     """
     ring = Ring(window_s * NS_PER_S, _RING_BYTES)
     rate = round(NS_PER_S / stream.frame_ns)
@@ -103,10 +107,20 @@ def flush_once(rig: Rig, stream: FrameStream, *, window_s: int = 30, phase: floa
         counts = rig.counts
         syncs, signatures = counts.syncs, counts.signatures
         caught_ns = rig.wait_for(lambda event: isinstance(event, ClipProgress) and event.caught_up)
-        thread.end(Ended.STOPPED, time.monotonic_ns())
+        time.sleep(live_s)
+        stop_ns = time.monotonic_ns()
+        thread.end(Ended.STOPPED, stop_ns)
         thread.join()
-        rig.wait_for(lambda event: isinstance(event, ClipEnded | ClipFailed))
+        ended: list[int] = []
+
+        def over(event: ClipProgress | ClipEnded | ClipFailed) -> bool:
+            if isinstance(event, ClipEnded):
+                ended.append(event.frames)
+            return isinstance(event, ClipEnded)
+
+        rig.wait_for(over)
     rig.clear()
+    taken = (stop_ns - first_pts_ns) // stream.frame_ns + 1  # pictures that begin up to the stop
     return Flush(
         first_s=(first_ns - edge_ns) / NS_PER_S,
         durable_s=(durable_ns - edge_ns) / NS_PER_S,
@@ -117,6 +131,7 @@ def flush_once(rig: Rig, stream: FrameStream, *, window_s: int = 30, phase: floa
         syncs=syncs,
         signatures=signatures,
         largest_interval_bytes=counts.largest_interval_bytes,
+        lost_frames=taken - ended[0],
     )
 
 
@@ -187,6 +202,8 @@ def _section(found: dict[str, list[Flush]], plain: dict[str, list[float]]) -> Se
         goals += _goals(name, card, runs, shares)
     least_s = min(run.preevent_s for runs in found.values() for run in runs)
     goals.append(Goal("pre-event seconds delivered", "at least 30.0 s", f"{least_s:.3f} s", least_s >= 30))
+    lost = max(run.lost_frames for runs in found.values() for run in runs)
+    goals.append(Goal("pictures lost at a clean stop, slow cards included", "0", str(lost), lost == 0))
     largest = max(run.largest_interval_bytes for runs in found.values() for run in runs) / _MIB
     goals.append(
         Goal("ciphertext between two sync points", "at most 4 MiB", f"{largest:.2f} MiB", largest <= 4)

@@ -141,6 +141,8 @@ class Rig:
         self.directory = directory
         self.counts = Counts()
         self.card = card
+        self.now_ns: Callable[[], int] = time.monotonic_ns
+        self.rest: Callable[[threading.Event, float], object] = threading.Event.wait
         self._events: list[tuple[int, ClipProgress | ClipEnded | ClipFailed]] = []
         self._posted = threading.Condition()
         write_keys(directory)
@@ -158,7 +160,8 @@ class Rig:
             read_mapping=read_mapping,
             log_head=lambda: None,
             post=self._post,
-            now_ns=time.monotonic_ns,
+            now_ns=lambda: self.now_ns(),  # noqa: PLW0108  # whatever it is by then
+            rest=lambda event, seconds: self.rest(event, seconds),  # noqa: PLW0108  # as above
         )
 
     def __enter__(self) -> Self:

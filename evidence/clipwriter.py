@@ -77,6 +77,11 @@ class ClipWriter:
         return self._cipher.full
 
     @property
+    def fragment_due_ns(self) -> int | None:
+        """When the running fragment, and with it the next live sync point, can be due at the earliest."""
+        return self._media.fragment_due_ns
+
+    @property
     def frames_synced(self) -> int:
         """Frames that the last sync point covers."""
         return self._synced_frames

@@ -7,16 +7,15 @@ alone; the cursor keeps what storage has not taken yet in the ring.
 import logging
 import queue
 import threading
-from collections.abc import Callable
 from fractions import Fraction
 
 import msgspec
 
 from device.buffer.cursor import Cursor, Item
-from device.policy import Policy
 from device.recording.cut import Cut, Verdict
 from device.recording.events import ClipEnded, ClipFailed, ClipProgress
-from device.vault.vault import ClaimedClip, ClipPlace, Vault
+from device.recording.writercontext import WriterContext
+from device.vault.vault import ClaimedClip, ClipPlace
 from evidence.clipwriter import ClipWriter
 from evidence.clock import UtcMapping, format_utc
 from evidence.documents import (
@@ -24,7 +23,6 @@ from evidence.documents import (
     ClipEnd,
     ClipStart,
     Clock,
-    LogHead,
     MediaFacts,
     Requested,
     Trigger,
@@ -39,7 +37,6 @@ from evidence.manifest import BytesPresent, JournalSummary, build_manifest
 from evidence.media.clipstream import MediaWriter
 from evidence.media.h264 import picture_size
 from evidence.seal import seal_clip
-from evidence.signer import Signer
 from evidence.storage import StorageError
 
 __all__ = ["ClipThread", "WriterContext"]
@@ -49,30 +46,11 @@ _log = logging.getLogger(__name__)
 _FIRST_READ_BYTES = 1024 * 1024
 """The first sync point comes early, so that the light can answer the press."""
 _READ_BYTES = 3 * 1024 * 1024
+_NS_PER_S = 1_000_000_000
+_REST_NS = _NS_PER_S // 2
+"""The longest sleep, whatever the clocks say: a fragment lasts no longer."""
 _LIVE_NS = 600_000_000
 """Less behind the newest frame than this is live: one fragment and what the encoder holds."""
-
-
-class WriterContext(msgspec.Struct, frozen=True):
-    """What all writers of one run share."""
-
-    vault: Vault
-    signer: Signer
-    policy: Policy
-    boot: str
-    firmware: str
-    rate: Fraction
-    read_mapping: Callable[[], UtcMapping]
-    log_head: Callable[[], LogHead | None]
-    post: Callable[[ClipProgress | ClipEnded | ClipFailed], None]
-    now_ns: Callable[[], int]
-    sound_lag_ns: int = 300_000_000
-    drain_s: float = 1.0
-    """How long to wait for the last frames after a stop when none come any more."""
-    wearer: Callable[[UtcMapping], str | None] = lambda _: None
-    """Who wears the camera at a moment, by the shift that a dock assigned."""
-    claim_tries: int = 20
-    claim_retry_s: float = 0.5
 
 
 class _Claim(msgspec.Struct, frozen=True):
@@ -109,6 +87,7 @@ class ClipThread:
         self.turn_ns = context.now_ns()  # the last turn of any of its loops: what a watchdog goes by
         self._done = threading.Event()
         self._pause = threading.Event()  # never set
+        self._ordered_end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clip-writer", daemon=True)
 
     def start(self) -> None:
@@ -126,6 +105,7 @@ class ClipThread:
     def end(self, ended: Ended, stop_ns: int) -> None:
         """End the clip; the first stop counts."""
         self._orders.put(_Stop(ended, stop_ns))
+        self._ordered_end.set()
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait until the clip is sealed or has failed, and that is told; whether it is."""
@@ -287,6 +267,8 @@ class ClipThread:
             if clip.full:
                 self._stop = _Stop(Ended.STORAGE_FULL, self._context.now_ns())
                 return
+            if live:
+                self._rest(clip)
             items = self._cursor.read(limit_bytes=_READ_BYTES, timeout_s=self._context.drain_s)
             self._take_orders(clip)
             if not items:
@@ -294,6 +276,19 @@ class ClipThread:
                     return  # the camera gives no more: the clip ends with what there is
                 clip.advance(self._context.now_ns())
             over = self._put(clip, items)
+
+    def _rest(self, clip: ClipWriter) -> None:
+        """Sleep while no frame that exists can complete a fragment, instead of waking for each of them.
+
+        Nothing comes onto storage later for it: a fragment is closed by a frame that is not taken before its
+        own time, and up to then what was read would wait in the muxer as it waits in the ring.
+        """
+        due_ns = clip.fragment_due_ns
+        if due_ns is None or self._stop is not None:
+            return
+        rest_ns = min(due_ns - self._context.now_ns(), _REST_NS)
+        if rest_ns > 0:
+            self._context.rest(self._ordered_end, rest_ns / _NS_PER_S)
 
     def _put_rest(self, clip: ClipWriter) -> bool:
         """Write what little is left of the flush; whether the clip is over.

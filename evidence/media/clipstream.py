@@ -100,6 +100,11 @@ class MediaWriter:
         return self._mp4.waiting_frames
 
     @property
+    def fragment_due_ns(self) -> int | None:
+        """Decode time before which no frame closes the running fragment; `None` while there is none."""
+        return self._mp4.fragment_due_ns
+
+    @property
     def late_sound_frames(self) -> int:
         """Frames of sound that came after their place had been filled with silence."""
         return self._sound.late_frames

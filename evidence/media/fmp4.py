@@ -157,6 +157,13 @@ class FragmentedMp4Writer:
         """Video frames that have been put in and are not in a finished fragment yet."""
         return len(self._inside) + (self._held is not None)
 
+    @property
+    def fragment_due_ns(self) -> int | None:
+        """Earliest decode time of a frame that closes the running fragment; `None` while there is none."""
+        if not self._inside:
+            return None
+        return self._base_ns + (self._fragment_start + self._limit_ticks) * _NS_PER_S // VIDEO_TIME_SCALE
+
     def write_video(self, frame: EncodedFrame) -> None:
         """Take the next video frame in decode order.
 

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,21 @@ def test_no_more_than_4_mib_lies_between_two_sync_points(
     assert found.preevent_bytes > 12 * 1024 * 1024
     assert found.largest_interval_bytes <= 4 * 1024 * 1024
     assert found.signatures >= 4
+
+
+def test_the_writer_sleeps_until_a_fragment_can_be_whole(tmp_path: Path, stream: FrameStream) -> None:
+    rests: list[float] = []
+    events: list[threading.Event] = []
+    with Rig(tmp_path) as rig:
+
+        def rest(event: threading.Event, seconds: float) -> None:
+            events.append(event)
+            rests.append(seconds)
+            event.wait(seconds)
+
+        rig.rest = rest
+        found = flush_once(rig, stream, window_s=2, live_s=1.5)
+    assert rests
+    assert all(0 < seconds <= 0.5 for seconds in rests)
+    assert events[0].is_set()  # a stop cuts a sleep short
+    assert found.lost_frames == 0

@@ -350,3 +350,21 @@ def test_the_limit_lies_half_a_frame_before_the_last_that_fits(rate: Fraction, f
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(EvidenceError, match="frame rate"):
         fragment_limit_us(Fraction(0))
+
+
+@pytest.mark.parametrize("jitter_ns", [0, 3 * MS, 11 * MS])
+@pytest.mark.parametrize("b_frames", [False, True])
+def test_no_frame_closes_a_fragment_before_it_is_due(video: Video, jitter_ns: int, b_frames: bool) -> None:
+    tick_ns = 11_112
+    frames = video(30, 90, b_frames=b_frames, jitter_ns=jitter_ns)
+    clip = Clip(frames[0], Fraction(30))
+    assert clip.writer.fragment_due_ns is None
+    for frame in frames:
+        due_ns, before = clip.writer.fragment_due_ns, len(clip.fragments)
+        clip.silence_until(frame.dts_ns)
+        clip.video(frame)
+        if len(clip.fragments) > before:
+            assert due_ns is not None
+            assert frame.dts_ns - due_ns >= -tick_ns
+            assert frame.dts_ns - due_ns < 100 * MS  # and a reader that slept until then sleeps no great part
+    assert len(clip.fragments) >= 5
