@@ -34,7 +34,7 @@ _KINDS: tuple[tuple[Kind, str, Filesystem], ...] = (
     (Kind.RECORD, "10", "ext4"),
     (Kind.RECORD, "2", "ext4"),
     (Kind.DELAYED, "0.2", "ext4"),
-    (Kind.OFFLOAD, "2", "ext4"),
+    (Kind.OFFLOAD, "0.2", "ext4"),
     (Kind.RECORD, "10", "f2fs"),
     (Kind.FULL, "10", "ext4"),
     (Kind.RECORD, "2", "ext4"),
@@ -60,8 +60,8 @@ def short_plans(seed: int = SEED) -> list[ChainPlan]:
     """Return the short form: a dozen cuts that touch every part of a recording's life."""
     rows: tuple[tuple[Kind, str, tuple[Aim, ...]], ...] = (
         (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE, Aim.RECOVERY, Aim.STOP)),
-        (Kind.OFFLOAD, "2", (Aim.OFFLOAD, Aim.OFFLOAD, Aim.OFFLOAD)),
-        (Kind.RECORD, "0.2", (Aim.LIVE, Aim.PRESS, Aim.SEAL)),
+        (Kind.OFFLOAD, "0.2", (Aim.OFFLOAD, Aim.OFFLOAD, Aim.OFFLOAD)),
+        (Kind.RECORD, "2", (Aim.LIVE, Aim.PRESS, Aim.SEAL)),
         (Kind.FULL, "2", (Aim.LIVE, Aim.LIVE)),
     )
     return [

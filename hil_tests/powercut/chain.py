@@ -36,6 +36,7 @@ _DELIVERY_S = 4.0
 _LATE_WRITE_MS, _LATE_FLUSH_MS = 20, 60
 _DELIVERY_STEPS = ("", "", "create .receipt.p7s.tmp", "make-directory tombstone", "rename clip")
 _STEP_S = 0.1
+_DELIVERY_PATIENCE_S = 60.0
 _FILL = """\
 rm -f /mnt/card/filler
 set -- $(stat -f -c '%a %S' /mnt/card)
