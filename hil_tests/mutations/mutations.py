@@ -62,7 +62,7 @@ MUTATIONS = (
             Change(
                 "device/buffer/gops.py",
                 "return gops[1].key_ns <= edge_ns or",
-                "return gops[min(2, len(gops) - 1)].key_ns <= edge_ns + self._margin_ns or",
+                "return gops[0].key_ns <= edge_ns + self._margin_ns or",
             ),
         ),
         tests=("tests/device/buffer/test_ring_model.py",),

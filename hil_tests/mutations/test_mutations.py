@@ -29,12 +29,31 @@ def _mutated(directory: Path, mutation: Mutation) -> Path:
     for part in _PARTS:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(_ROOT / part, directory / part, ignore=ignored, symlinks=True)
-    for name in ("pyproject.toml", "README.md", "docs", "systemd", "scripts", "packaging", ".venv"):
+    for name in ("pyproject.toml", "README.md", "docs", "systemd", "scripts", "packaging"):
         if (_ROOT / name).exists():
             (directory / name).symlink_to(_ROOT / name)
+    _environment(directory)
     for change in mutation.changes:
         _apply(directory, change)
     return directory
+
+
+def _environment(directory: Path) -> None:
+    """Give the copy a virtual environment that has all the packages of this one, and the copy as the project."""
+    here, there = Path(sys.prefix), directory / ".venv"
+    packages = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
+    (there / packages).mkdir(parents=True)
+    for entry in (here / packages).iterdir():
+        if not entry.name.startswith("__editable__"):
+            (there / packages / entry.name).symlink_to(entry)
+    (there / packages / "copy.pth").write_text(f"{directory}\n", encoding="utf-8")
+    shutil.copy(here / "pyvenv.cfg", there)
+    (there / "bin").mkdir()
+    (there / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    command = (here / "bin" / "preroll").read_text(encoding="utf-8").splitlines()[1:]
+    preroll = there / "bin" / "preroll"
+    preroll.write_text("\n".join([f"#!{there}/bin/python", *command, ""]), encoding="utf-8")
+    preroll.chmod(0o755)
 
 
 def _apply(directory: Path, change: Change) -> None:
@@ -45,7 +64,17 @@ def _apply(directory: Path, change: Change) -> None:
 
 
 def _outcome(project: Path, test: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    command = [
+        str(project / ".venv" / "bin" / "python"),
+        "-B",
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        test,
+    ]
     return subprocess.run(
         command,
         cwd=project,

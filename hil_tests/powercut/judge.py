@@ -139,7 +139,7 @@ class Judge:
 
     def _gone(self, vault: Path, found: dict[str, Path]) -> list[Path]:
         """Return the store's copies of clips that came and went between two cuts."""
-        stones = [path.name for path in (vault / "tombstones").glob("*-*")]
+        stones = [path.name for path in (vault / "tombstones").glob("[!.]*")]
         names = [name for name in stones if name not in self._clips and name not in found]
         for name in names:
             self._check_copy(name)
