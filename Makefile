@@ -11,7 +11,7 @@ HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo test long camera camera-long check bench fuzz hil lock docs deb try-packages clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil powercut lock docs deb try-packages clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -21,6 +21,7 @@ help:
 	@echo "make check   lint, types and import rules alone"
 	@echo "make bench   measurements beside peers"
 	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
+	@echo "make powercut  power cut over all of a recording's life, write-log replays, deliberate faults"
 	@echo "make hil     the suite on a virtual board with power that is cut (HIL_ENV=hil_tests/pi.yaml: on a real one)"
 	@echo "make docs    write the generated parts of docs/ again"
 	@echo "make deb     Debian packages for camera and dock, into build/deb     (DEB_ARGS='--sign KEY')"
@@ -85,6 +86,12 @@ $(VENV)/.board: $(VENV)/.test requirements/board.txt
 hil: $(VENV)/.board $(HIL)/.hil
 	hil_tests/board/build-kernel
 	$(HIL)/bin/pytest hil_tests --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml $(HIL_ARGS)
+
+# In the product's own environment: dock and judges run on the host. The long form: docs/reports/power-cuts.md.
+powercut: $(VENV)/.board
+	scripts/system-packages hil
+	hil_tests/board/build-kernel
+	$(BIN)/pytest hil_tests/powercut hil_tests/mutations -m "not long" --junitxml build/hil/powercut.xml $(POWERCUT_ARGS)
 
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs

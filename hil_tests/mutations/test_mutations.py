@@ -39,7 +39,7 @@ def _mutated(directory: Path, mutation: Mutation) -> Path:
 
 
 def _environment(directory: Path) -> None:
-    """Give the copy a virtual environment that has all the packages of this one, and the copy as the project."""
+    """Give the copy a virtual environment: all packages of this one, and the copy as the project."""
     here, there = Path(sys.prefix), directory / ".venv"
     packages = Path("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
     (there / packages).mkdir(parents=True)
