@@ -4,7 +4,7 @@ import enum
 
 import msgspec
 
-from docklink.messages import Device
+from docklink.messages import Device, HealthEntry
 from host.offload.accounts import Completeness
 
 __all__ = ["BayState", "BayStatus", "CameraStatus"]
@@ -23,7 +23,8 @@ class BayState(enum.StrEnum):
 class CameraStatus(msgspec.Struct, frozen=True):
     """A camera as it was in its last session.
 
-    `config` says what is the matter with the configuration that the dock has for it, empty if nothing is.
+    `config` says what is the matter with the configuration that the dock has for it, empty if nothing is;
+    `health` names the camera's parts that are not as they should be.
     """
 
     device: str
@@ -40,6 +41,7 @@ class CameraStatus(msgspec.Struct, frozen=True):
     config_version: int | None = None
     config: str = ""
     link_not_after_utc: str | None = None
+    health: tuple[HealthEntry, ...] = ()
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class CameraStatus(msgspec.Struct, frozen=True):
             config_version=None if device.config is None else device.config.version,
             config=config,
             link_not_after_utc=device.link_not_after_utc,
+            health=device.health or (),
         )
 
 

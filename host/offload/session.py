@@ -73,6 +73,9 @@ def run_session(
         )
     if camera.peer.expired:
         station.announce("certificate_expired", docking.device, "the camera's link certificate has expired")
+    for entry in device.health or ():
+        if entry.level == "alarm":
+            station.announce("camera_alarm", docking.device, f"{entry.part}: {entry.detail}")
     clock = exchange_clock(
         camera,
         error_ns=station.clock_error_ns,

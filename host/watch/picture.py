@@ -19,6 +19,7 @@ __all__ = ["ALARM_KINDS", "Alarm", "DockPicture", "SitePicture", "SpokenCamera",
 
 ALARM_KINDS = frozenset(
     {
+        "camera_alarm",
         "certificate_expired",
         "clip_missing",
         "clip_quarantined",

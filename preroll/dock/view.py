@@ -26,6 +26,7 @@ def bay_line(bay: BayStatus) -> str:
         parts += [f"battery {battery} %"] if battery is not None else []
         parts += [f"{bay.camera.wearer}"] if bay.camera.wearer else []
         parts += [f"configuration {bay.camera.config}"] if bay.camera.config else []
+        parts += [f"{each.part} {each.level}: {each.detail}" for each in bay.camera.health]
     if bay.detail:
         parts.append(bay.detail)
     return ", ".join(parts)

@@ -20,6 +20,7 @@ from docklink.messages import (
     ClockStep,
     Device,
     EnrolStep,
+    HealthEntry,
     Probe,
     ProbeEcho,
     RecorderState,
@@ -70,6 +71,7 @@ class FakeCamera:
         self.head_fields: dict[str, object] = {}
         self.grants: list[SignedDocument] = []
         self.battery = Battery(100, True)
+        self.health: tuple[HealthEntry, ...] = ()
         self.recording = False
         self.served_bytes: dict[tuple[str, str], int] = {}
         self.requests: list[str] = []
@@ -91,6 +93,7 @@ class FakeCamera:
             config=None,
             wearer=self.wearers[-1].wearer if self.wearers else None,
             link_not_after_utc=None,
+            health=self.health,
         )
 
     def head(self, peer: Peer) -> SignedDocument:

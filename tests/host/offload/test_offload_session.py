@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from docklink.messages import ClipState, WearerAssignment
+from docklink.messages import ClipState, HealthEntry, WearerAssignment
 from evidence.check import Finding, check_sealed_clip
+from host.bays import CameraStatus
 from host.offload import Step
 from tests.host.offload.fakecamera import FakeCamera
 
@@ -72,3 +73,15 @@ def test_a_wearer_is_told(bench: "OffloadBench") -> None:
     assignment = WearerAssignment("w-7f3a", "2026-11-22T08:00:00.000000Z", "2026-11-22T20:00:00.000000Z")
     assert bench.session(port, wearer=assignment).wearer_told
     assert camera.wearers == [assignment]
+
+
+def test_what_the_camera_says_is_failing_is_shown_and_an_alarm_is_announced(bench: "OffloadBench") -> None:
+    camera = FakeCamera(bench.pki, [])
+    low = HealthEntry("storage", "warning", "61 minutes left")
+    dead = HealthEntry("microphone", "alarm", "no sound since 08:00")
+    camera.health = (low, dead)
+    _, port = bench.serve(camera)
+    report = bench.session(port)
+    assert CameraStatus.of(report.device, 0, None).health == (low, dead)
+    told = [each.detail for each in bench.station.notices if each.kind == "camera_alarm"]
+    assert told == ["microphone: no sound since 08:00"]
