@@ -7,6 +7,7 @@ a device without a camera can still show its fault and serve its dock.
 """
 
 import functools
+import gc
 import logging
 import queue
 import threading
@@ -196,6 +197,7 @@ class PicameraSource:
                 )
             except CaptureError as error:
                 _LOG.error("%s", error)
+        del run
         self._shut()
 
     def _shut(self) -> None:
@@ -205,6 +207,10 @@ class PicameraSource:
             self._format = intake.nominal_format or self._format
             self._intake = None
             _log_counts(intake.counts)
+        del intake  # it knows the camera
+        # picamera2 leaves a camera's descriptors and buffers in reference cycles. A camera that is opened again
+        # must not wait until they are found: contiguous memory is scarce on a Pi. There is no frame to lose now.
+        gc.collect()
 
     def _next_look_ns(self) -> int:
         now_ns = self._clock.now_ns()

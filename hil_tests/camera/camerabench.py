@@ -24,6 +24,7 @@ __all__ = ["ROOT", "Clip", "Firmware", "Stack", "find_stack"]
 
 ROOT = Path(__file__).resolve().parents[2]
 NS_PER_S = 1_000_000_000
+_WHOLE_NS = 4 * NS_PER_S  # the window, the GOP that it begins in, and one more
 _PATIENCE_S = 90.0  # only how long a test that has failed takes to say so
 _BUILD = ROOT / "hil_tests/camera/build-libcamera"
 _TOML = """\
@@ -141,8 +142,16 @@ class Firmware:
         return status
 
     def wait_picture(self) -> dict[str, Any]:
-        """Wait until the pre-event seconds are there."""
-        return self.wait(lambda now: now["state"] == "ready" and now["held_ns"] > 2 * NS_PER_S, "a filled ring")
+        """Wait until the pre-event seconds are there, and no gap of before is among them."""
+        last: dict[str, Any] = {"gaps": -1, "newest_pts_ns": 0}
+
+        def is_whole(now: dict[str, Any]) -> bool:
+            if now.get("gaps") != last["gaps"]:
+                last.update(gaps=now.get("gaps"), newest_pts_ns=now.get("newest_pts_ns"))
+            since_ns = (now.get("newest_pts_ns") or 0) - (last["newest_pts_ns"] or 0)
+            return now["state"] == "ready" and since_ns > _WHOLE_NS
+
+        return self.wait(is_whole, "a filled ring")
 
     def run_for(self, seconds: float) -> dict[str, Any]:
         """Let so much picture go by."""

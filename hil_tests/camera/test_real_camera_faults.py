@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -28,16 +29,22 @@ def works_again(firmware: Firmware) -> Iterator[None]:
     firmware.relent()
 
 
-def only_gap(clip: Clip) -> Span:
-    """Return the one gap of a clip, having shown that pictures are missing there and nowhere else."""
-    (gap,) = clip.manifest.gaps
-    before = [stamp for stamp in clip.stamps if stamp.monotonic_ns < gap.start_ns - _FRAME_NS // 2]
-    after = clip.stamps[len(before) :]
-    for side in (before, after):
-        assert [stamp.number for stamp in side] == list(range(side[0].number, side[0].number + len(side)))
-    assert abs(before[-1].monotonic_ns + _FRAME_NS - gap.start_ns) < 2000
-    assert abs(after[0].monotonic_ns - gap.end_ns) < 2000
-    return gap
+def longest_gap(clip: Clip) -> Span:
+    """Return a clip's longest gap, having shown that its gaps are the holes in the sensor's numbers, each of them.
+
+    A loaded machine may lose a frame more; that is told like every other, and is not what is tested here.
+    """
+    holes = [
+        (before.monotonic_ns + _FRAME_NS, after.monotonic_ns)
+        for before, after in pairwise(clip.stamps)
+        if after.number != before.number + 1
+    ]
+    told = [(gap.start_ns, gap.end_ns) for gap in clip.manifest.gaps]
+    assert len(told) == len(holes), (told, holes)
+    for (start_ns, end_ns), (lost_ns, again_ns) in zip(told, holes, strict=True):
+        assert abs(start_ns - lost_ns) < 2000
+        assert abs(end_ns - again_ns) < 2000
+    return max(clip.manifest.gaps, key=seconds)
 
 
 def seconds(gap: Span) -> float:
@@ -50,7 +57,7 @@ def test_lost_frames_are_noticed(firmware: Firmware, report: Report) -> None:
     firmware.wait(lambda now: now["gaps"] > before["gaps"], "the gap")
     firmware.run_for(1.0)
     clip = firmware.stop()
-    gap = only_gap(clip)
+    gap = longest_gap(clip)
     assert str(gap.cause) == "camera_dropped"
     assert abs(gap.end_ns - gap.start_ns - 10 * _FRAME_NS) < 2000
     assert firmware.ask()["restarts"] == before["restarts"]
@@ -67,7 +74,7 @@ def test_frames_lost_while_nobody_took_them_are_noticed(firmware: Firmware, repo
     firmware.wait(lambda now: now["gaps"] > before["gaps"], "the gap")
     firmware.run_for(1.0)
     clip = firmware.stop()
-    gap = only_gap(clip)
+    gap = longest_gap(clip)
     assert str(gap.cause) == "camera_dropped"
     assert seconds(gap) >= 0.5
     assert firmware.ask()["restarts"] == before["restarts"]
@@ -84,7 +91,7 @@ def test_a_frozen_camera_is_opened_again(firmware: Firmware, report: Report) -> 
     firmware.wait(lambda now: now["gaps"] > before["gaps"], "the picture again")
     firmware.run_for(1.0)
     clip = firmware.stop()
-    gap = only_gap(clip)
+    gap = longest_gap(clip)
     assert str(gap.cause) == "camera_stalled"
     assert seconds(gap) >= 2.0
     assert firmware.process.poll() is None
@@ -109,7 +116,7 @@ def test_a_driver_that_hangs_for_some_seconds_is_survived(firmware: Firmware, re
         time.sleep(0.05)
     firmware.run_for(1.0)
     clip = firmware.stop()
-    gap = only_gap(clip)
+    gap = longest_gap(clip)
     assert str(gap.cause) == "camera_stalled"
     assert seconds(gap) >= 4.5
     assert firmware.ask()["restarts"] > before["restarts"]

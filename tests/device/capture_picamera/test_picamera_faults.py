@@ -26,6 +26,24 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+def test_a_closed_camera_leaves_nothing_for_the_garbage_collector_to_find(rig: Any) -> None:
+    """picamera2 leaves two pollers of each camera, and the camera with its buffers, in reference cycles."""
+    from picamera2 import Picamera2
+
+    before = open_descriptors()
+    gc.disable()
+    try:
+        for starts in (1, 2, 3):
+            rig.start()
+            rig.wait_started(starts)
+            rig.expose(5)
+            rig.source.stop()
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before
+            assert not [each for each in gc.get_objects() if isinstance(each, Picamera2)]
+    finally:
+        gc.enable()
+
+
 def test_a_stall_restarts_the_camera_and_is_a_gap(rig: Any) -> None:
     rig.start()
     rig.wait_started()
