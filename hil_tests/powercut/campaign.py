@@ -18,6 +18,7 @@ __all__ = ["SEED", "plan_chain", "run_campaign", "short_plans"]
 
 SEED = 20261122
 _WINDOW_S = 2.0
+_LONG_WINDOW_S = 12.0
 _RECORD = (
     *(Aim.LIVE,) * 3,
     *(Aim.FLUSH,) * 2,
@@ -43,9 +44,16 @@ _KINDS: tuple[tuple[Kind, str, Filesystem], ...] = (
     (Kind.DELAYED, "10", "ext4"),
     (Kind.FULL, "2", "ext4"),
     (Kind.RECORD, "2", "f2fs"),
-    (Kind.RECORD, "0.2", "ext4"),
+    (Kind.LONG, "10", "ext4"),
 )
-_AIMS = {Kind.RECORD: _RECORD, Kind.DELAYED: _RECORD, Kind.FULL: _FULL, Kind.OFFLOAD: _OFFLOAD}
+_LONG = (*(Aim.FLUSH,) * 6, Aim.PRESS, Aim.LIVE)
+_AIMS = {
+    Kind.LONG: _LONG,
+    Kind.RECORD: _RECORD,
+    Kind.DELAYED: _RECORD,
+    Kind.FULL: _FULL,
+    Kind.OFFLOAD: _OFFLOAD,
+}
 
 
 def plan_chain(number: int, seed: int = SEED) -> ChainPlan:
@@ -81,7 +89,7 @@ def _plan(
         kind=kind,
         mbit=mbit,
         filesystem=filesystem,
-        window_s=_WINDOW_S,
+        window_s=_LONG_WINDOW_S if kind is Kind.LONG else _WINDOW_S,
         aims=tuple(order),
     )
 

@@ -152,7 +152,7 @@ class _Chain:
 
     def _press(self, aim: Aim, service: Firmware) -> None:
         """Press, and go on as far as the cut is meant to fall: an event of the firmware, and some time more."""
-        flush_s = _FLUSH_S[self._plan.mbit]
+        flush_s = _FLUSH_S[self._plan.mbit] * self._plan.window_s / 2
         self._pressed_ns = self._board.button_down()
         if aim is Aim.PRESS:
             time.sleep(self._random.uniform(0, 0.1))

@@ -71,17 +71,17 @@ no manifest. `offload` to `deletion`: by the last step of storage that had begun
 ## Lost flushes and wrong orders
 
 A kill takes the page cache; what was handed to the card without a flush survives in the host's cache. So the
-card's write log (dm-log-writes) of a whole life, from recovery of an interrupted clip to the seal of the next, is
-replayed to flush boundaries and to states in which unflushed writes are lost, each for itself, or torn. In each
-state e2fsck replays the journal and finds nothing else, all that holds after a cut holds, what the firmware had
-synced is there (it marks the log after each sync), and recovery seals everything. Short form: `make powercut`;
-100 states at each bit rate: `pytest -m long hil_tests/powercut -k write_log`. `hil_tests/mutations` shows that
-a missing fdatasync and a wrong order of syncs are noticed.
+card's write log (dm-log-writes) of a whole life, from recovery of a clip that was cut to the seal of the next,
+is replayed to flush boundaries and to states in which unflushed writes are lost, each for itself, or torn. In
+each state e2fsck replays the journal and finds nothing else, all that holds after a cut holds, what the firmware
+had synced is there (it marks the log after each sync), and recovery seals everything. Short form: `make
+powercut`; 100 states at each bit rate: `pytest -m long hil_tests/powercut -k write_log`. `hil_tests/mutations`
+shows that a missing fdatasync and a wrong order of syncs are noticed.
 
 ## What this does not show
 
-The card is a file on the host: how a real card behaves while its supply falls is for a real bench. Deliveries to
-the dock use clips of 0.2 Mbit/s, because the board's console line to the host stalls on larger ones.
+The card is a file on the host: how a real card behaves while its supply falls is for a real bench. Deliveries
+to the dock use clips of 0.2 Mbit/s, because the board's console line to the host stalls on larger ones.
 """
 
 

@@ -49,6 +49,7 @@ class Kind(enum.StrEnum):
     RECORD = "record"
     FULL = "full card"
     OFFLOAD = "offload"
+    LONG = "long window"  # a flush that takes several sync points
     DELAYED = "late syncs"  # dm-delay: a cut falls between two syncs, and what was on its way is gone
 
 
