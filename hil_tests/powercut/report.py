@@ -73,10 +73,10 @@ no manifest. `offload` to `deletion`: by the last step of storage that had begun
 A kill takes the page cache; what was handed to the card without a flush survives in the host's cache. So the
 card's write log (dm-log-writes) of a whole life, from recovery of a clip that was cut to the seal of the next,
 is replayed to flush boundaries and to states in which unflushed writes are lost, each for itself, or torn. In
-each state e2fsck replays the journal and finds nothing else, all that holds after a cut holds, what the firmware
-had synced is there (it marks the log after each sync), and recovery seals everything. Short form: `make
-powercut`; 100 states at each bit rate: `pytest -m long hil_tests/powercut -k write_log`. `hil_tests/mutations`
-shows that a missing fdatasync and a wrong order of syncs are noticed.
+each state e2fsck replays the journal and finds nothing else, all that holds after a cut holds, what the
+firmware had synced is there (it marks the log after each sync), and recovery seals everything. Short form:
+`make powercut`; 100 states at each bit rate: `pytest -m long hil_tests/powercut -k write_log`.
+`hil_tests/mutations` shows that a missing fdatasync and a wrong order of syncs are noticed.
 
 ## What this does not show
 
@@ -91,7 +91,7 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
     flush = [cut for cut in cuts if cut.phase is Phase.FLUSH]
     frames = [cut.frames / 30 for cut in flush]
     faults = [
-        f"chain {result.plan.number} ({result.plan.group}): {result.fault}"
+        f"chain {result.plan.number} ({result.plan.group}): {result.fault.splitlines()[0][:100]}"
         for result in results
         if result.fault
     ]
