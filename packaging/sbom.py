@@ -39,7 +39,7 @@ Comment: The package carries the Python distributions that are named below, each
  (FFmpeg in av, OpenSSL in cryptography).
 
 Files: *
-Copyright: the Preroll authors
+Copyright: 2026 the Preroll authors
 License: Apache-2.0
 
 License: Apache-2.0
