@@ -17,7 +17,7 @@ _PROBE_BYTES = bytes(512)
 
 
 class StorageWatch:
-    """Looks once a period and posts what it finds. `answered_ns` is when storage last answered a look.
+    """Looks once a period and posts what it finds.
 
     `wants_probe` says that a writer has got nothing done for a while: then a few bytes are written and synced,
     so that a card that is frozen, from which only patience helps, is told from a writer that hangs.
@@ -43,7 +43,7 @@ class StorageWatch:
         self._wants_probe = wants_probe
         self._open_file = open_file
         self._period_s = period_s
-        self.answered_ns = now_ns()
+        self._asked_ns: int | None = None
         self.card = CardReading()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage-watch", daemon=True)
@@ -61,9 +61,15 @@ class StorageWatch:
 
     def look(self) -> None:
         """Look once; returns when storage has answered."""
+        self._asked_ns = self._now_ns()
         level = self._level()
-        self.answered_ns = self._now_ns()
+        self._asked_ns = None
         self._post(level)
+
+    def silent_ns(self, now_ns: int) -> int:
+        """Return for how long storage has owed an answer; 0 between two looks, however far apart they are."""
+        asked_ns = self._asked_ns
+        return 0 if asked_ns is None else now_ns - asked_ns
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):

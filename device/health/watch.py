@@ -129,7 +129,7 @@ class HealthWatch:
 
     def _look_at_storage(self, now_ns: int) -> None:
         """Say that storage is frozen; that it answers again, it says itself."""
-        silent_ns = now_ns - self._parts.storage.answered_ns
+        silent_ns = self._parts.storage.silent_ns(now_ns)
         frozen = silent_ns > self._config.storage_silent_s * _NS_PER_S
         if frozen and not self._frozen:
             reason = f"storage has not answered for {silent_ns / _NS_PER_S:.0f} s"

@@ -25,6 +25,7 @@ from device.health.storagewatch import StorageWatch
 from device.recording.events import HealthLevel, StorageLevel
 from device.vault.space import Reserve
 from evidence.clock import ClockSource, UtcMapping
+from evidence.storage import PosixAppendFile
 
 MINUTE_NS = 60_000_000_000
 S = 1_000_000_000
@@ -176,18 +177,24 @@ def test_a_camera_that_watches_itself_is_left_alone() -> None:
 
 def test_the_probe_leaves_nothing_behind_and_counts_as_an_answer(tmp_path: Path) -> None:
     posted: list[StorageLevel] = []
-    now = [0]
+    silent_ns: list[int] = []
+
+    def open_file(path: Path) -> PosixAppendFile:
+        silent_ns.append(watch.silent_ns(9))
+        return PosixAppendFile(path)
+
     watch = StorageWatch(
         tmp_path,
         Reserve(tmp_path / ".reserve", 4096),
         posted.append,
         minimum_bytes=1,
-        now_ns=lambda: now[0],
+        now_ns=lambda: 5,
         wants_probe=lambda: True,
+        open_file=open_file,
     )
     (tmp_path / ".probe").write_bytes(b"of a crash")
-    now[0] = 5
     watch.look()
-    assert watch.answered_ns == 5
+    assert silent_ns == [4]
+    assert watch.silent_ns(1_000 * S) == 0  # nothing was asked since
     assert not posted[0].blocked
     assert [path.name for path in tmp_path.iterdir()] == [".reserve"]
