@@ -64,7 +64,8 @@ camera: $(VENV)/.test
 	$(BIN)/pytest hil_tests/camera --confcutdir=hil_tests/camera --junitxml=build/camera/junit.xml
 
 camera-long:
-	$(MAKE) camera CAMERA_COMMAND="make camera-long" CAMERA_SECONDS=600 CAMERA_SIZE=1280x720 CAMERA_CYCLES=40 CAMERA_REPORT=docs/reports/real-camera.md
+	$(MAKE) camera CAMERA_COMMAND="make camera-long" CAMERA_SECONDS=600 CAMERA_SIZE=$(CAMERA_LONG_SIZE) CAMERA_CYCLES=40 \
+	    CAMERA_REPORT=docs/reports/real-camera.md
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
