@@ -10,6 +10,7 @@ HIL_ENV ?= hil_tests/virtual.yaml
 HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 3
+CAMERA_LONG_SIZE ?= 1280x720
 
 .PHONY: help demo test long camera camera-long check bench fuzz hil powercut lock docs deb try-packages clean
 
