@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ from evidence.frames import Track
 NS_PER_S = 1_000_000_000
 FRAME_NS = NS_PER_S // 30
 FED_S = WINDOW_S + 6
+
+
+@pytest.fixture(autouse=True)
+def _no_bare_picamera2_is_left() -> Iterator[None]:
+    """The bench leaves picamera2's `__init__` out; tests of the camera in this process need all of it."""
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+        del sys.modules[name]
 
 
 @pytest.fixture

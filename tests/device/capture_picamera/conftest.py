@@ -162,6 +162,7 @@ class Rig:
 def standin() -> Iterator[ModuleType]:
     """The stand-in libcamera and pykms in place, and picamera2 itself imported on top of them."""
     module = _load("libcamera_standin")
+    _forget_picamera2()  # a bench in the same process imports parts of it without libcamera
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "libcamera", module.libcamera_module())
         patch.setitem(sys.modules, "pykms", module.pykms_module())
@@ -169,8 +170,12 @@ def standin() -> Iterator[ModuleType]:
 
         patch.setattr(picamera2.picamera2, "DmaAllocator", module.MemoryAllocator)
         yield module
-        for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
-            del sys.modules[name]
+        _forget_picamera2()
+
+
+def _forget_picamera2() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "picamera2"]:
+        del sys.modules[name]
 
 
 @pytest.fixture
