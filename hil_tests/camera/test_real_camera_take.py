@@ -18,7 +18,8 @@ _GROWN_KIB, _GROWN_KIB_A_MINUTE = 2048.0, 256.0
 """What memory may seem to grow by, the greater of both: an allocator's noise (in the first minute up to 1.3 MiB
 were measured), and in the long run so much a minute."""
 _OVERLOAD = 2.0
-"""Processes that want to run, for each core: above it six buffers do not last for the encoder's wait."""
+"""Processes that want to run, for each core, above which a lost frame is not held against the firmware. Chosen on
+a loaded machine, not measured on a quiet one: what is missing there has not been traced to the load."""
 _SETTLE = 0.25  # of the samples: buffers, the writer and the encoder reach their size
 
 
@@ -75,6 +76,9 @@ def test_no_frame_is_missing(take: Take, report: Report) -> None:
     assert [round((gap.end_ns - gap.start_ns) * 30 / NS_PER_S) for gap in manifest.gaps] == holes
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     if holes and load > _OVERLOAD * cores:
+        report.add(
+            "no frame missing", f"NOT SHOWN: {sum(holes)} missing at a load of {load:.1f} on {cores} cores"
+        )
         pytest.skip(f"load {load:.1f} on {cores} cores: {sum(holes)} frames missing, all told; run it again")
     assert holes == []
 
