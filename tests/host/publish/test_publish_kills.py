@@ -4,10 +4,12 @@ import multiprocessing
 import os
 import random
 import signal
+from pathlib import Path
 
 import pytest
 
 from host.publish import Outbox, ReplayRequest, encode_payload
+from tests.campaign.report import build, machine
 from tests.host.publish.brokerbench import (
     PATIENCE_S,
     TOPICS,
@@ -21,6 +23,9 @@ from tests.host.publish.publishing import run_publisher
 
 __all__ = ["bench"]
 pytestmark = needs_mosquitto
+REPOSITORY = Path(__file__).parents[3]
+REPORT = REPOSITORY / "docs" / "reports" / "mqtt-kills.md"
+LONG_KILLS = 100
 LONG = pytest.param(100, 1000, marks=pytest.mark.long, id="100 kills")
 
 
@@ -52,6 +57,27 @@ def test_an_agent_killed_at_random_loses_no_event(bench: PublishBench, kills: in
     outbox = Outbox(bench.directory / "outbox.db")
     assert outbox.held().last == count
     outbox.close()
+    if kills >= LONG_KILLS:
+        write_kills_report(kills, watcher, count)
+
+
+def write_kills_report(kills: int, watcher: Watcher, count: int) -> None:
+    came = len(watcher.events())
+    lines = [
+        "# Status over MQTT: kills of the publisher",
+        "",
+        f"A process with the publisher and its outbox made {count:,} events towards a real mosquitto and was killed",
+        f"(SIGKILL) {kills} times, 0 to 0.6 s after each of its starts; a subscriber was connected all the time.",
+        "",
+        "- Command: `make long` (`pytest -m long tests/host/publish/test_publish_kills.py`); seed 5",
+        f"- Build: {build()}",
+        f"- Machine: {machine()}",
+        f"- Events: {count:,} numbered, {count:,} at the subscriber, first occurrences in order of number",
+        f"- Messages: {came:,}, so {came - count:,} came more than once",
+        "- State at the end: `online` while it ran, `offline` after the last kill",
+        "",
+    ]
+    REPORT.write_text("\n".join(lines), encoding="utf-8")
 
 
 @pytest.mark.parametrize("persistence", [False, True], ids=["forgetful", "persistent"])
