@@ -18,8 +18,8 @@ _GROWN_KIB, _GROWN_KIB_A_MINUTE = 2048.0, 256.0
 """What memory may seem to grow by, the greater of both: an allocator's noise (in the first minute up to 1.3 MiB
 were measured), and in the long run so much a minute."""
 _OVERLOAD = 2.0
-"""Processes that want to run, for each core, above which a lost frame is not held against the firmware. Chosen on
-a loaded machine, not measured on a quiet one: what is missing there has not been traced to the load."""
+"""Processes that want to run, for each core, above which a lost frame is not held against the firmware. Chosen
+on a loaded machine, not measured on a quiet one: what is missing there has not been traced to the load."""
 _SETTLE = 0.25  # of the samples: buffers, the writer and the encoder reach their size
 
 
