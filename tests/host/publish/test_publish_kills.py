@@ -66,8 +66,8 @@ def write_kills_report(kills: int, watcher: Watcher, count: int) -> None:
     lines = [
         "# Status over MQTT: kills of the publisher",
         "",
-        f"A process with the publisher and its outbox made {count:,} events towards a real mosquitto and was killed",
-        f"(SIGKILL) {kills} times, 0 to 0.6 s after each of its starts; a subscriber was connected all the time.",
+        f"A process with the publisher and its outbox made {count:,} events towards a real mosquitto and was",
+        f"killed (SIGKILL) {kills} times, 0 to 0.6 s after each of its starts; a subscriber stayed connected.",
         "",
         "- Command: `make long` (`pytest -m long tests/host/publish/test_publish_kills.py`); seed 5",
         f"- Build: {build()}",
