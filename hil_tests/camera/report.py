@@ -75,7 +75,7 @@ class Report:
             av=version("av"),
             machine=platform.machine(),
             cores=os.cpu_count(),
-            kernel=platform.release(),
+            kernel=platform.release().split("-")[0],
             python=platform.python_version(),
             rows="\n".join(f"| {what} | {found} |" for what, found in self._rows),
         )
