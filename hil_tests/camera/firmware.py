@@ -7,6 +7,7 @@ answered by one line of JSON. SIGTERM stops it, as on a camera. Only the pins ar
 import contextlib
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -70,6 +71,7 @@ def _answer(board: BenchBoard, order: str) -> dict[str, Any]:
 def _obey(board: BenchBoard, out: int) -> None:
     for line in sys.stdin:
         os.write(out, json.dumps(_answer(board, line.strip())).encode() + b"\n")
+    os.kill(os.getpid(), signal.SIGTERM)  # the bench is gone: nobody else would end this
 
 
 def _run(file: Path) -> None:
