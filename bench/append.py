@@ -128,6 +128,20 @@ def append_bench(
     return _section(rows, rate, append_instructions() if count_instructions else None)
 
 
+_METHOD = (
+    "One thread appends on time, as an encoder would, while clip after clip is written from the "
+    "ring by the camera's own writer and sealed. *In lock*: how long the ring's lock is held, "
+    "by either side. *Returned*: from when the frame was due (the thread became runnable) to "
+    "when the append had returned, the wait for the GIL included; *own* leaves out what the "
+    "kernel says the thread waited for a processor. *Switch*: `sys.setswitchinterval`. "
+    "*Frozen*: `gc.freeze`, so that no collection looks through all that is loaded; the camera "
+    "sets both. *Busy thread*: one more that never gives the GIL up before it must. *Ratio*: "
+    "own p99.9, by that of the camera's row. For the peers a shorter writer does the same work "
+    "from a plain deque. Frames come more often than a camera's, at the same bit rate, so that "
+    "p99.9 is no single event."
+)
+
+
 class _Row(NamedTuple):
     """One case, and how late the control was in the same seconds."""
 
@@ -172,18 +186,7 @@ def _section(rows: list[_Row], rate: int, instructions: float | None) -> Section
     return Section(
         name="append",
         title="The encoder's thread while the seconds are flushed",
-        method=(
-            "One thread appends on time, as an encoder would, while clip after clip is written from the "
-            "ring by the camera's own writer and sealed. *In lock*: how long the ring's lock is held, "
-            "by either side. *Returned*: from when the frame was due (the thread became runnable) to "
-            "when the append had returned, the wait for the GIL included; *own* leaves out what the "
-            "kernel says the thread waited for a processor. *Switch*: `sys.setswitchinterval`. "
-            "*Frozen*: `gc.freeze`, so that no collection looks through all that is loaded; the camera "
-            "sets both. *Busy thread*: one more that never gives the GIL up before it must. *Ratio*: "
-            "own p99.9, by that of the camera's row. For the peers a shorter writer does the same work "
-            "from a plain deque. Frames come more often than a camera's, at the same bit rate, so that "
-            "p99.9 is no single event."
-        ),
+        method=_METHOD,
         tables=(table,),
         goals=goals,
         notes=(_counted(instructions),),

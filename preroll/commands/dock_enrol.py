@@ -118,11 +118,15 @@ def enrol(
         link_certificate=done.issued.link_serial,
         certificates=str(done.kept),
     )
+    _print(printed, as_json=as_json)
+
+
+def _print(printed: CameraEnrolled, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(printed))
         return
-    click.echo(f"{device} is enrolled (board {serial}, bay {bay})")
-    click.echo(f"  {done.kept}\tits certificates, for a revocation one day")
+    click.echo(f"{printed.device} is enrolled (board {printed.serial}, bay {printed.bay})")
+    click.echo(f"  {printed.certificates}\tits certificates, for a revocation one day")
 
 
 def _run(
