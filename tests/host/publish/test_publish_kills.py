@@ -26,7 +26,7 @@ pytestmark = needs_mosquitto
 REPOSITORY = Path(__file__).parents[3]
 REPORT = REPOSITORY / "docs" / "reports" / "mqtt-kills.md"
 LONG_KILLS = 100
-LONG = pytest.param(100, 1000, marks=pytest.mark.long, id="100 kills")
+LONG = pytest.param(LONG_KILLS, 1000, marks=pytest.mark.long, id="100 kills")
 
 
 def first_occurrences(watcher: Watcher) -> list[int]:
