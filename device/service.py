@@ -94,6 +94,7 @@ class DeviceService:
         settle_identity(keys, directory / config.device.vault)
         self.config = config = identified(config, keys)
         self._parts = parts or ServiceParts()
+        self.stopped_by = ""
         switch_s = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         self._closing: list[Callable[[], None]] = [lambda: sys.setswitchinterval(switch_s)]
@@ -120,6 +121,7 @@ class DeviceService:
 
     def stop(self, reason: str) -> None:
         """Ask `run` to return; from any thread or signal handler."""
+        self.stopped_by = self.stopped_by or reason
         self.recorder.post(ShutdownRequest(reason))
 
     def stop_on_signals(self) -> None:

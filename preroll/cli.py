@@ -12,6 +12,9 @@ from preroll.exits import Exit
 __all__ = ["main", "root"]
 
 _USAGE_ERRORS = frozenset({"ConfigError"})
+_FILTERS = frozenset({"clip", "config", "keys"})
+"""Commands that may end quietly, by SIGPIPE, when nobody reads them any more. The others write to sockets: a dock, a
+camera or a broker that hangs up must not end them, least of all with a signal that systemd takes for success."""
 
 
 class LazyGroup(click.Group):
@@ -103,7 +106,8 @@ root = LazyGroup(
 
 def main() -> None:
     """Run a command; an error of ours is one line on standard error and the status that belongs to it."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `preroll clip list | head` ends quietly
+    if sys.argv[1:2] and sys.argv[1] in _FILTERS:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `preroll clip list | head` ends quietly
     try:
         status = root.main(standalone_mode=False)
     except click.exceptions.Abort:

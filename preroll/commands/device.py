@@ -54,6 +54,7 @@ def run(file: Path, *, verbose: bool) -> None:
     manager = ServiceManager()
     parts = _enrol(config, directory, manager)
     if parts is None:
+        logging.getLogger(__name__).warning("ends as told, before it was enrolled")
         return
     service = DeviceService(config, directory, msgspec.structs.replace(parts, memory_trouble=trouble))
     service.stop_on_signals()
@@ -66,6 +67,7 @@ def run(file: Path, *, verbose: bool) -> None:
     finally:
         manager.tell("STOPPING=1")
         watchdog.close()
+    logging.getLogger(__name__).warning("ends as told: %s", service.stopped_by)  # there is no other orderly end
 
 
 def _guard_memory() -> str:

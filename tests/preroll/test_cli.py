@@ -56,6 +56,23 @@ def test_asking_for_help_imports_no_command() -> None:
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(("clip", "list"), -signal.SIGPIPE), (("device", "run"), 0), (("dock", "run"), 0), (("demo",), 0)],
+    ids=["filter", "camera", "dock", "demo"],
+)
+def test_a_peer_that_hangs_up_ends_a_filter_and_no_service(arguments: tuple[str, ...], status: int) -> None:
+    program = (
+        "import os, sys\nimport preroll.cli as cli\n"
+        "def hung_up(*_args, **_options):\n"
+        "    reader, writer = os.pipe()\n    os.close(reader)\n"
+        "    try:\n        os.write(writer, b'x')\n    except BrokenPipeError:\n        pass\n"
+        "cli.root.main = hung_up\ncli.main()"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    assert subprocess.run(command, check=False).returncode == status
+
+
 def test_the_root_lists_what_the_contract_names() -> None:
     assert isinstance(root, LazyGroup)
     assert set(root.list_commands(click.Context(root))) >= {"demo", "device", "keys", "clip", "config"}
