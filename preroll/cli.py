@@ -13,8 +13,8 @@ __all__ = ["main", "root"]
 
 _USAGE_ERRORS = frozenset({"ConfigError"})
 _FILTERS = frozenset({"clip", "config", "keys"})
-"""Commands that may end quietly, by SIGPIPE, when nobody reads them any more. The others write to sockets: a dock, a
-camera or a broker that hangs up must not end them, least of all with a signal that systemd takes for success."""
+"""Commands that end quietly, by SIGPIPE, when nobody reads them any more. The others write to sockets: a dock,
+a camera or a broker that hangs up must not end them, with a signal that systemd even takes for success."""
 
 
 class LazyGroup(click.Group):
