@@ -12,10 +12,17 @@ from hil_tests.board.protocol import Board, Capability
 from hil_tests.board.virtual import VirtualBoard
 from hil_tests.camera_rig import CameraRig, CameraSettings, Keys, make_keys
 from hil_tests.dock_rig import DockRig
+from hil_tests.report import BenchReport
 
 _VIRTUAL = Path(__file__).with_name("virtual.yaml")
 NewCamera = Callable[..., CameraRig]
 NewDock = Callable[[], DockRig]
+_REPORT = pytest.StashKey[BenchReport]()
+_FIRST = "test_power_is_really_cut"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--bench-report", metavar="FILE", help="write the run as one HTML page")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,6 +34,16 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what the board must be able to do")
+    path = config.getoption("--bench-report")
+    if path:
+        command = " ".join(["pytest", *config.invocation_params.args])
+        config.stash[_REPORT] = BenchReport(Path(path), command)
+        config.pluginmanager.register(config.stash[_REPORT], "bench-report")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Show first that power is really cut: on it rests what every other cut says."""
+    items.sort(key=lambda item: item.name != _FIRST)
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +68,8 @@ def board(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
     bench.fresh_card()
     bench.boot()
     bench.mount_card()
+    if (report := request.config.stash.get(_REPORT, None)) is not None:
+        report.saw(bench)
     yield bench
     if Capability.HARD_CUT in bench.capabilities:
         bench.cut_power()

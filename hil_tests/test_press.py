@@ -23,19 +23,6 @@ def started(camera: CameraRig) -> CameraRig:
     return camera
 
 
-@pytest.mark.needs(Capability.HARD_CUT)
-def test_power_is_really_cut(board: Board) -> None:
-    boot_id, card = board.boot_id, board.places.card
-    board.run("sh", "-c", f"echo kept > {card}/kept && sync && echo lost > {card}/lost")
-    board.cut_power()
-    assert not board.is_on
-    board.boot()
-    board.mount_card()
-    assert board.boot_id != boot_id
-    assert board.read(f"{card}/kept") == "kept\n"
-    assert not board.exists(f"{card}/lost") or board.read(f"{card}/lost") == ""
-
-
 @pytest.mark.needs(Capability.INPUTS, Capability.LINE_TIMES, Capability.TRACE)
 def test_press_is_dated_by_its_edge_made_durable_then_lit(
     board: Board, new_camera: NewCamera, record_property: Record

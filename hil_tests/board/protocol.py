@@ -225,6 +225,11 @@ class Board(Computer, Protocol):
         ...
 
     @property
+    def kernel_release(self) -> str:
+        """The kernel's version, as uname has it."""
+        ...
+
+    @property
     def dock_side(self) -> Computer:
         """What is at the other end of the USB cable."""
         ...
