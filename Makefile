@@ -87,7 +87,7 @@ $(VENV)/.board: $(VENV)/.test requirements/board.txt
 
 hil: $(VENV)/.board $(HIL)/.hil
 	hil_tests/board/build-kernel
-	$(HIL)/bin/pytest hil_tests --ignore=hil_tests/camera --ignore=hil_tests/powercut --ignore=hil_tests/mutations --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml $(HIL_ARGS)
+	$(HIL)/bin/pytest hil_tests --ignore=hil_tests/camera --ignore=hil_tests/powercut --ignore=hil_tests/mutations --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml --bench-report build/hil/report.html $(HIL_ARGS)
 
 # In the product's own environment: dock and judges run on the host. The long form: docs/reports/power-cuts.md.
 powercut: $(VENV)/.board
