@@ -14,6 +14,7 @@ from device.config import ConfigError, DeviceConfig
 from device.dockport.enrolstore import settle_identity
 from device.errors import DeviceError
 from device.health.clock import read_mapping
+from device.health.memory import try_locking
 from device.identity import board_serial, has_identity, identified
 from device.policy import load_policy
 from device.vault.layout import format_vault, is_blank, open_layout
@@ -84,6 +85,7 @@ def _hardware(config: DeviceConfig, root: Path, camera_timeout_s: float) -> list
         ("controls", lambda: _controls(config)),
         ("microphone", lambda: _microphone(config)),
         ("clock", _clock),
+        ("memory", _memory),
         ("swap", _swap),
     ]
 
@@ -224,6 +226,18 @@ def _clock() -> str:
     return f"{format_utc(mapping.utc_ns)} by {mapping.source}, error bound {bound}"
 
 
+def _memory() -> str:
+    """Whether the firmware's memory can be locked: then no frame is swapped, swap or no swap."""
+    trouble = try_locking()
+    if trouble:
+        raise _WarningError(
+            "memory cannot be locked: frames that nobody recorded could be swapped to storage",
+            found=trouble,
+            remedy="the unit lifts the limit (LimitMEMLOCK=); run this as docs/install-device.md has it",
+        )
+    return "can be locked"
+
+
 def _swap() -> str:
     """Frames of the ring must never reach storage, so a camera has no swap and no zram."""
     try:
@@ -231,9 +245,12 @@ def _swap() -> str:
     except OSError as error:
         raise ConfigError("cannot tell whether there is swap", found=error.strerror or "") from error
     if swaps:
+        names = [line.split()[0] for line in swaps]
+        zram = any("zram" in name for name in names)
         raise _WarningError(
-            "swap is on: frames that nobody recorded could reach storage",
-            found=", ".join(line.split()[0] for line in swaps),
-            remedy="turn it off (swapoff -a, and remove it from the system)",
+            f"{'zram' if zram else 'swap'} is on: frames that nobody recorded could leave the memory",
+            found=", ".join(names),
+            remedy="`swapoff -a`, and take away what turns it on: "
+            "`apt-get purge dphys-swapfile zram-tools systemd-zram-generator rpi-swap`",
         )
-    return "off"
+    return "no swap, no zram"

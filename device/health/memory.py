@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["MemoryGuard", "guard_memory", "read_locked_bytes"]
+__all__ = ["MemoryGuard", "guard_memory", "read_locked_bytes", "try_locking"]
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _PR_SET_DUMPABLE = 4
@@ -48,6 +48,21 @@ def guard_memory() -> MemoryGuard:
         locked = False
         reasons.append("mlockall: the kernel reports no locked memory")
     return MemoryGuard(locked, dumps_off, "; ".join(reasons))
+
+
+def try_locking() -> str:
+    """Lock the memory of this process and let it go again; why it cannot be, in one line, or empty.
+
+    For a selftest: what `guard_memory` would reach, without a lasting effect on the process.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+        locked = read_locked_bytes()
+        libc.munlockall()
+        return "" if locked else "mlockall: the kernel reports no locked memory"
+    why = os.strerror(ctypes.get_errno())
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return f"mlockall: {why}, limit {'none' if limit == resource.RLIM_INFINITY else f'{limit // _KIB} KiB'}"
 
 
 def read_locked_bytes(status: Path = _STATUS) -> int | None:

@@ -43,9 +43,17 @@ def _is_docks(file: Path) -> bool:
 
 def _check_device(file: Path) -> dict[str, str]:
     from device.config import load_config
+    from device.identity import has_identity, identified
     from device.policy import load_policy
 
     config = load_config(file)
+    keys = file.parent / config.device.keys
+    if has_identity(keys):
+        config = identified(config, keys)
+    elif not (config.policy.recipients or config.policy.recipients_file):
+        # As it comes: nobody named, and a dock's port, without which `load_config` would have refused it.
+        waits = "none yet: it records nothing until a dock has enrolled it (`preroll dock enrol`)"
+        return {"device": config.device.id or "unnamed", "source": config.camera.source, "identity": waits}
     load_policy(config, file.parent)
     return {"device": config.device.id, "source": config.camera.source}
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from device.errors import DeviceError
+from device.selftest import _swap
 from evidence.agency import SubjectKind, create_agency, issue_new
 from preroll.exits import Exit
 
@@ -39,10 +41,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def selftest(place: Path) -> tuple[int, dict[str, str]]:
+def selftest(place: Path, *through: str) -> tuple[int, dict[str, str]]:
+    """Run the command, by way of other programs if need be; returns its status, and each part's result."""
     program = "from preroll.cli import main; main()"
+    command = [sys.executable, "-c", program, "device", "selftest", "--config", str(place / "device.toml")]
     result = subprocess.run(
-        [sys.executable, "-c", program, "device", "selftest", "--config", str(place / "device.toml"), "--json"],
+        [*through, *command, "--json"],
         capture_output=True,
         text=True,
         check=False,
@@ -85,3 +89,32 @@ def test_another_cameras_vault_is_fatal(place: Path) -> None:
     status, found = selftest(place)
     assert status == Exit.FAILED
     assert found["vault"] == "fails"
+
+
+def test_memory_that_cannot_be_locked_is_a_warning(place: Path) -> None:
+    unprivileged = ["setpriv", "--bounding-set=-ipc_lock"] if os.geteuid() == 0 else []
+    status, found = selftest(place, "prlimit", "--memlock=65536:65536", *unprivileged)
+    assert (status, found["memory"]) == (Exit.DONE, "warning")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], None),
+        (["/dev/zram0 partition 102396 0 100"], "zram is on"),
+        (["/var/swap file 102396 0 -2", "/dev/sda5 partition 9 0 -3"], "swap is on"),
+    ],
+    ids=["none", "zram", "swap"],
+)
+def test_swap_and_zram_are_told_with_what_turns_them_off(
+    lines: list[str], words: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "swaps").write_text("\n".join(["Filename Type Size Used Priority", *lines]) + "\n")
+    monkeypatch.setattr("device.selftest._SWAPS", tmp_path / "swaps")
+    if words is None:
+        assert _swap() == "no swap, no zram"
+        return
+    with pytest.raises(DeviceError, match=words) as caught:
+        _swap()
+    assert lines[0].split()[0] in caught.value.found
+    assert "swapoff -a" in caught.value.remedy

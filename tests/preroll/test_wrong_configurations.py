@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from device.config import ConfigError as DeviceConfigError
 from device.config import DeviceConfig
@@ -157,6 +157,31 @@ def test_check_knows_both_kinds_of_file(tmp_path: Path) -> None:
         done = CliRunner().invoke(command, ["config", "check", str(file)])
         assert done.exit_code == Exit.DONE
         assert "good" in done.output
+
+
+_SHIPPED = Path(__file__).parents[2] / "packaging/device.toml"
+
+
+def check_shipped(directory: Path, text: str) -> Result:
+    """Check a camera's configuration as the package brings it, with its keys in the directory."""
+    file = directory / "device.toml"
+    assert "/var/lib/preroll/" in text
+    file.write_text(text.replace("/var/lib/preroll/", ""))
+    return CliRunner().invoke(command, ["config", "check", str(file)])
+
+
+def test_the_configuration_of_the_package_is_good_and_says_who_makes_the_keys(tmp_path: Path) -> None:
+    done = check_shipped(tmp_path, _SHIPPED.read_text())
+    assert done.exit_code == Exit.DONE
+    assert "records nothing until a dock has enrolled it (`preroll dock enrol`)" in done.output
+
+
+def test_keys_without_anybody_to_encrypt_to_are_no_camera_that_waits(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/evidence.key").touch()
+    done = check_shipped(tmp_path, _SHIPPED.read_text().replace("[device]", '[device]\nid = "cam1"'))
+    assert isinstance(done.exception, ExplainedError)
+    assert "recipients.txt" in str(done.exception)
 
 
 def test_what_may_be_a_secret_is_not_repeated() -> None:
