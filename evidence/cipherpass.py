@@ -70,7 +70,7 @@ class _AtOnce:
 class CiphertextPass:
     """Reads the ciphertext once; each line of the journal takes the stretch since the line before.
 
-    Memory is bounded: a few buffers of 1 MiB. Defects are collected, not raised; `finish` returns them.
+    Memory is bounded: a few buffers, one without threads. Defects are collected; `finish` returns them.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class CiphertextPass:
         header: Blob | None,
         *,
         threads: bool,
+        buffer_bytes: int = _BUFFER_BYTES,
         advance: Callable[[int], object] = lambda _: None,
     ) -> None:
         """Take an open source, which it closes, and the age header's figures as the manifest gives them.
@@ -91,6 +92,8 @@ class CiphertextPass:
         self._whole = hashlib.sha256()
         self._whole_lane: _Lane | _AtOnce = _Lane() if threads else _AtOnce()
         self._interval_lane: _Lane | _AtOnce = _Lane() if threads else _AtOnce()
+        self._buffer_bytes = buffer_bytes
+        self._most_buffers = _BUFFERS if threads else 1
         self._buffers: list[tuple[memoryview, list[Future[object]]]] = []
         self._turn = 0
         self._position = 0
@@ -167,9 +170,9 @@ class CiphertextPass:
 
     def _buffer(self) -> "tuple[memoryview, list[Future[object]]]":
         """Return the next buffer that nobody reads from any more."""
-        if len(self._buffers) < _BUFFERS:
-            self._buffers.append((memoryview(bytearray(_BUFFER_BYTES)), []))
-        buffer, pending = self._buffers[self._turn % _BUFFERS]
+        if len(self._buffers) < self._most_buffers:
+            self._buffers.append((memoryview(bytearray(self._buffer_bytes)), []))
+        buffer, pending = self._buffers[self._turn % self._most_buffers]
         self._turn += 1
         wait(pending)
         pending.clear()

@@ -38,6 +38,8 @@ __all__ = ["ClipOffload", "Outcome", "Watch"]
 
 _MANIFEST_LIMIT_BYTES = 16 * 1024 * 1024
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
+_FOLLOW_FROM_BYTES = 4 * 1024 * 1024
+"""Less is read back in no time once it is there."""
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -183,6 +185,8 @@ class ClipOffload:
             self._docking.mistrust(self._key)
             raise
         self._resumed_at = start
+        if blob.bytes - start >= max(start, _FOLLOW_FROM_BYTES):  # else more would be read anew than comes
+            self._opened().follow(manifest, self._public_key)
         self._fetch_large(CIPHERTEXT, start, blob.bytes, blob.sha256)
         return Event.GOOD
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from evidence.documents import Reread
 from evidence.storage import StorageError
 
-__all__ = ["BLOCK_BYTES", "BUFFER_BYTES", "DirectFile", "OpenFile", "open_file"]
+__all__ = ["BLOCK_BYTES", "BUFFER_BYTES", "Bound", "DirectFile", "OpenFile", "open_file"]
 
 BLOCK_BYTES = 4096
 """Alignment of offset, length and memory: enough for any drive with sectors up to 4 KiB."""
@@ -23,6 +23,9 @@ _REFUSALS = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 OpenFile = Callable[[Path, int], int]
 """Opens a path with the flags of open(2); the seam at which a test sees flags, or refuses them."""
+Bound = Callable[[int], int]
+"""Of a file that still grows: given an offset, waits until more is on storage, and returns up to where one may
+read: a multiple of `BLOCK_BYTES` above the offset, or, once the file has ended, its size."""
 
 
 def open_file(path: Path, flags: int) -> int:
@@ -37,12 +40,21 @@ def open_file(path: Path, flags: int) -> int:
 class DirectFile:
     """A file read from storage, sequentially; `way` says how. It should have been synced before.
 
-    Memory: one buffer of 1 MiB. Errors of storage are `StorageError`.
+    Memory: one buffer, of 1 MiB. With `bound` the file may still grow; what was synced last is read last.
+    Errors of storage are `StorageError`.
     """
 
-    def __init__(self, path: Path, opener: OpenFile = open_file) -> None:
+    def __init__(
+        self,
+        path: Path,
+        opener: OpenFile = open_file,
+        *,
+        bound: Bound | None = None,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> None:
         self._name = path.name
-        self._buffer = mmap.mmap(-1, BUFFER_BYTES)  # anonymous memory is aligned to pages
+        self._bound = bound
+        self._buffer = mmap.mmap(-1, buffer_bytes)  # anonymous memory is aligned to pages
         self._view = memoryview(self._buffer)
         self._held = self._view[:0]
         self._offset = 0
@@ -92,13 +104,27 @@ class DirectFile:
         """Read the next stretch; with O_DIRECT only the read that ends the file leaves an unaligned offset."""
         if self.way is Reread.DIRECT and self._offset % BLOCK_BYTES:
             return False
+        view = self._view if self._bound is None else self._allowed(self._bound(self._offset))
         try:
-            count = os.preadv(self._fd, [self._view], self._offset)
+            if self._bound is not None and self.way is Reread.CACHE_DROPPED:
+                os.posix_fadvise(self._fd, self._offset, len(view), os.POSIX_FADV_DONTNEED)
+            count = os.preadv(self._fd, [view], self._offset)
         except OSError as error:
             raise StorageError(f"cannot read {self._name}", error) from error
         self._offset += count
         self._held = self._view[:count]
         return count > 0
+
+    def _allowed(self, stop: int) -> memoryview:
+        """Return as much of the buffer as may be filled; what ends inside a block is the end of the file."""
+        blocks = -(-(stop - self._offset) // BLOCK_BYTES)
+        return self._view[: min(len(self._view), blocks * BLOCK_BYTES)]
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of what was opened."""
+        found = os.fstat(self._fd)
+        return found.st_dev, found.st_ino
 
 
 def _open_direct(path: Path, opener: OpenFile) -> tuple[int, Reread]:

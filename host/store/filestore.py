@@ -167,7 +167,8 @@ class FileStore:
         if (ours.directory / NOTE).exists():  # a crash came between the note and the quarantine
             remove_file(ours.directory / NOTE)
         sync_clip(ours.directory)
-        return VerifiedClip(ours, read_back(ours.files, ours.key, trust, advance))
+        before = ours.verified(advance)
+        return VerifiedClip(ours, read_back(ours.files, ours.key, trust, advance, before=before))
 
     def publish(self, verified: VerifiedClip, trust: Trust, utc_ns: int) -> Publication:
         """Put a verified clip in its place, atomically."""

@@ -141,6 +141,9 @@ class MemoryPartial:
         points = (line.document for line in lines if not isinstance(line.document, ClipStart))
         return resume_point(self.clip_files.open(CIPHERTEXT), stretches(points, manifest))
 
+    def follow(self, manifest: Manifest, public_key: ec.EllipticCurvePublicKey) -> None:
+        """Do nothing: there is no storage to wait for."""
+
     def discard(self) -> None:
         """Delete what was fetched, and close."""
         self._store.end(self, delete=True)

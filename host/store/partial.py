@@ -16,7 +16,8 @@ from evidence.steps import Operation, step
 from evidence.storage import StorageError, cut_file, publish_file
 from host.store.direct import DirectFile, OpenFile, open_file
 from host.store.errors import StoreError
-from host.store.readback import ClipFiles
+from host.store.follow import Follower
+from host.store.readback import ClipFiles, Verified
 from host.store.resume import resume_point, stretches
 from host.store.values import CIPHERTEXT, CLIP_FILES, JOURNAL, TAIL, ClipKey
 
@@ -53,9 +54,11 @@ class FilePartialWriter:
     """Appends to a file; a helper thread syncs what was appended while the next is taken from the line."""
 
     def __init__(self, path: Path, start: int, noted: Callable[[int], None]) -> None:
+        self.follower: Follower | None = None
         self._path = path
         self._noted = noted
         self._size = start
+        self._durable = 0
         self._unsynced = 0
         self._syncing: Future[None] | None = None
         try:
@@ -111,11 +114,15 @@ class FilePartialWriter:
         self._helper.shutdown()
         os.close(self._fd)
         self._fd = -1
+        if self.follower and self._durable == self._size:
+            self.follower.end()
+        elif self.follower:
+            self.follower.abandon()
 
     def _begin_sync(self) -> None:
         step(Operation.SYNC, self._path)
         start, self._unsynced = self._size - self._unsynced, 0
-        self._syncing = self._helper.submit(_sync_and_drop, self._fd, start, self._size - start)
+        self._syncing = self._helper.submit(self._sync_and_drop, start, self._size - start)
 
     def _await_sync(self) -> None:
         syncing, self._syncing = self._syncing, None
@@ -126,11 +133,13 @@ class FilePartialWriter:
         except OSError as error:
             raise StorageError(f"cannot sync {self._path.name}", error) from error
 
-
-def _sync_and_drop(fd: int, start: int, length: int) -> None:
-    """Sync, then let go of the pages: they are read from storage next, and fresh ones cost more than a core."""
-    os.fdatasync(fd)
-    os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
+    def _sync_and_drop(self, start: int, length: int) -> None:
+        """Sync, then let go of the pages: they are read from storage next; fresh ones cost more than a core."""
+        os.fdatasync(self._fd)
+        os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
+        self._durable = start + length
+        if self.follower:
+            self.follower.durable(self._durable)
 
 
 def _require_size(name: str, present: int, start: int) -> None:
@@ -157,6 +166,8 @@ class FilePartial:
         self._opener = opener
         self._closed = closed
         self._writers: dict[str, FilePartialWriter] = {}
+        self._to_follow: tuple[Manifest, ec.EllipticCurvePublicKey] | None = None
+        self._follower: Follower | None = None
         files = DirectoryFiles(directory, opener)
         self._sizes = {name: files.size_bytes(name) or 0 for name in (*CLIP_FILES, TAIL)}
         self.open = True
@@ -193,6 +204,7 @@ class FilePartial:
             self._sizes[name] = 0
         except OSError as error:
             raise StorageError(f"cannot read {name}", error) from error
+        self._stop_following()
         publish_file(path, data)
         self._sizes[name] = len(data)
 
@@ -202,11 +214,23 @@ class FilePartial:
         before = self._writers.pop(name, None)
         if before:
             before.close()
+        if name == CIPHERTEXT:
+            self._stop_following()
         writer = FilePartialWriter(
             self.directory / name, start, lambda size: self._sizes.__setitem__(name, size)
         )
         self._writers[name] = writer
+        if name == CIPHERTEXT and self._to_follow:
+            self._follower = writer.follower = Follower(self.directory, self._opener, *self._to_follow)
         return writer
+
+    def follow(self, manifest: Manifest, public_key: ec.EllipticCurvePublicKey) -> None:
+        """Have a thread read the ciphertext back behind the next writer."""
+        self._to_follow = (manifest, public_key)
+
+    def verified(self, advance: Callable[[int], object]) -> Verified | None:
+        """Return what reading back beside the fetch came to; `None` if that does not count."""
+        return self._follower.verified(advance) if self._follower else None
 
     def resume_point(self, manifest: Manifest, public_key: ec.EllipticCurvePublicKey) -> int:
         """Return from which byte of the ciphertext to go on."""
@@ -225,6 +249,11 @@ class FilePartial:
         while self._writers:
             self._writers.popitem()[1].close()
 
+    def _stop_following(self) -> None:
+        if self._follower:
+            self._follower.abandon()
+            self._follower = None
+
     def discard(self) -> None:
         """Delete what was fetched, and close."""
         self._end(delete=True)
@@ -235,6 +264,7 @@ class FilePartial:
 
     def _end(self, *, delete: bool) -> None:
         self.close_writers()
+        self._stop_following()
         if self.open:
             self.open = False
             self._closed(self, delete)

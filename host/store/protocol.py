@@ -71,6 +71,13 @@ class Partial(Protocol):
             TamperedError: the journal that was fetched is not good; fetch it again.
         """
 
+    def follow(self, manifest: Manifest, public_key: ec.EllipticCurvePublicKey) -> None:
+        """Allow that the ciphertext is read back from storage beside the writer that is opened next.
+
+        `manifest` was found good, `public_key` is its camera's, and the journal was `put`. A large fetch ends
+        sooner then; what `verify` promises is the same.
+        """
+
     def discard(self) -> None:
         """Delete what was fetched, and close."""
 

@@ -36,9 +36,11 @@ __all__ = [
     "ClipFiles",
     "Reader",
     "Trust",
+    "Verified",
     "camera_manifest",
     "digests_of",
     "read_back",
+    "read_in_step",
     "receiptable",
 ]
 
@@ -86,19 +88,36 @@ class Trust(msgspec.Struct, frozen=True):
     revocations: Revocations = msgspec.field(default_factory=Revocations)
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """Journal and ciphertext of the clip with this manifest, read from storage: what they came to, and how."""
+
+    manifest: Manifest
+    public_key: ec.EllipticCurvePublicKey
+    summary: JournalSummary
+    journal: JournalFigures
+    ciphertext: CiphertextFigures | None
+    ways: frozenset[Reread]
+
+
 def read_back(
-    files: ClipFiles, key: ClipKey, trust: Trust, advance: Callable[[int], object] = lambda _: None
+    files: ClipFiles,
+    key: ClipKey,
+    trust: Trust,
+    advance: Callable[[int], object] = lambda _: None,
+    *,
+    before: Verified | None = None,
 ) -> ReadBack:
     """Read all files of a clip from storage and verify them; each byte of the ciphertext is read once.
 
-    The files must have been synced. `advance` hears how many bytes of ciphertext were just read.
+    The files must have been synced. `advance` hears how many bytes of ciphertext were just read. `before` is
+    what reading journal and ciphertext from storage came to while they were fetched; they are not read again.
 
     Raises:
         VerificationError: a file is missing, or not what the camera signed.
         StorageError: storage does not give what it took.
     """
     try:
-        return _Examination(files, key, trust, advance).run()
+        return _Examination(files, key, trust, advance).run(before)
     except (StorageError, VerificationError):
         raise
     except FileNotFoundError as error:
@@ -185,11 +204,15 @@ class _Examination:
         self._advance = advance
         self._ways: set[Reread] = set()
 
-    def run(self) -> ReadBack:
+    def run(self, before: Verified | None) -> ReadBack:
         content = self._small(MANIFEST, MANIFEST_LIMIT_BYTES)
         signature = self._small(SIGNATURE, CMS_LIMIT_BYTES)
         manifest, public_key = camera_manifest(content, signature, self._key, self._trust)
-        summary, figures, found = self._bytes(manifest, public_key)
+        if before and (before.manifest, before.public_key) == (manifest, public_key):
+            self._ways |= before.ways
+            summary, figures, found = before.summary, before.journal, before.ciphertext
+        else:
+            summary, figures, found = self._bytes(manifest, public_key)
         self._judge(manifest, figures, found)
         self._check_header(manifest)
         present = BytesPresent(
@@ -238,10 +261,8 @@ class _Examination:
             source = self._open(CIPHERTEXT)
             ciphertext = CiphertextPass(source, manifest.header, threads=threads, advance=self._advance)
         try:
-            with closing(self._open(JOURNAL)) as stream:
-                reader = JournalReader(cast("BinaryIO", stream), public_key)  # it calls `read`, no more
-                summary = _fold(reader, ciphertext)
-                return summary, reader.figures, ciphertext.finish() if ciphertext else None
+            with closing(self._open(JOURNAL)) as journal:
+                return read_in_step(journal, public_key, ciphertext)
         finally:
             if ciphertext:
                 ciphertext.close()
@@ -280,6 +301,20 @@ class _Examination:
             raise VerificationError("the tail has another name", expected=TAIL, found=manifest.tail.name)
         with closing(self._open(TAIL)) as reader:
             return _digest(reader, TAIL)
+
+
+def read_in_step(
+    journal: Reader, public_key: ec.EllipticCurvePublicKey, ciphertext: CiphertextPass | None
+) -> tuple[JournalSummary, JournalFigures, CiphertextFigures | None]:
+    """Read a journal to its end, each line verified, and in step with it the ciphertext, if there is one.
+
+    Raises:
+        EvidenceError: the journal is not good.
+        StorageError: storage does not give the bytes.
+    """
+    reader = JournalReader(cast("BinaryIO", journal), public_key)  # it calls `read`, no more
+    summary = _fold(reader, ciphertext)
+    return summary, reader.figures, ciphertext.finish() if ciphertext else None
 
 
 def _fold(reader: JournalReader, ciphertext: CiphertextPass | None) -> JournalSummary:

@@ -280,7 +280,7 @@ class Dock:
         moment = CameraMoment(utc_ns=NOW_NS, boot=BOOT, monotonic_ns=12_000_000_000)
         return cls(store, custody, Intake(store, custody, pki.dock, pki.trust), pki, clips, moment)
 
-    def fetch(self, clip: MadeClip, *, piece: int = 50_000) -> Partial:
+    def fetch(self, clip: MadeClip, *, piece: int = 50_000, follow: bool = True) -> Partial:
         """Fetch a clip as an offload does: the small files, the resume point, the rest."""
         partial = self.store.open_partial(clip.key, clip.size)
         for name in ("manifest.p7s", "manifest.json", "journal.jsonl"):
@@ -289,6 +289,8 @@ class Dock:
         if data is not None:
             key = self.pki.camera(clip.key.device).public_key
             start = partial.resume_point(clip.manifest, key)
+            if follow:
+                partial.follow(clip.manifest, key)
             writer = partial.writer("clip.mp4.age", start)
             for place in range(start, len(data), piece):
                 writer.append(data[place : place + piece])
