@@ -1,5 +1,6 @@
 """The bench: which board the suite runs on, what a test needs of it, a fresh camera for each test."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,19 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def board(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
     """The board, booted, with an empty card mounted; power is cut afterwards."""
+    with _booted(request, bench) as booted:
+        yield booted
+
+
+@pytest.fixture(scope="module")
+def module_board(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
+    """The same, booted once for all tests of a module; what they need is the module's marker."""
+    with _booted(request, bench) as booted:
+        yield booted
+
+
+@contextlib.contextmanager
+def _booted(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
     needed = {each for marker in request.node.iter_markers("needs") for each in marker.args}
     missing = sorted(needed - bench.capabilities)
     if missing:
