@@ -1,5 +1,6 @@
 """The real writer on a bench: keys, a policy and a vault in a directory, files and signer that count."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from evidence.roles import Role
 from evidence.signer import Signer, load_signer
 from evidence.storage import AppendFile, CardBehaviour, PosixAppendFile, SlowCardFile
 
-__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "scratch", "write_keys"]
+__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "compiled", "scratch", "write_keys"]
 
 CAMERA_ID = "cam-bench"
 CONFIG = """\
@@ -55,6 +56,15 @@ def write_keys(directory: Path) -> None:
     """Make an agency in `agency/` and a camera's keys in `keys/`."""
     create_agency("Bench agency", directory / "agency")
     issue_new(SubjectKind.CAMERA, CAMERA_ID, directory / "agency", directory / "keys")
+
+
+def compiled(directory: Path) -> dict[str, str]:
+    """Return the environment of a camera whose modules are compiled once, as its package installs them.
+
+    A checkout need not have that: `PYTHONDONTWRITEBYTECODE` would let each start compile all sources again.
+    """
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "GPIOZERO_PIN_FACTORY": "mock", "PYTHONPYCACHEPREFIX": str(directory / "pycache")}
 
 
 class Counts:
