@@ -69,6 +69,7 @@ camera-long:
 	    CAMERA_REPORT=docs/reports/real-camera.md
 
 bench: $(VENV)/.test
+	scripts/system-packages bench
 	$(BIN)/python -m bench
 
 fuzz: $(VENV)/.test
