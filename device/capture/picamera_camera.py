@@ -25,6 +25,12 @@ _US_PER_S = 1_000_000
 _CODEC_NAME = Path("/sys/class/video4linux/video11/name")
 _CODEC_PREFIX = "bcm2835-codec"
 _BUFFERS = 6  # picamera2's default for video: what the sensor, the encoder and a late wake-up need
+_BUFFERS_SOFTWARE = 12
+"""Where the processors encode, they are late more often: what is beyond six bridges 0.2 s more at 30 frames/s.
+
+That is a Pi 5, whose buffers come from all of its memory; the smaller boards, with a reserved area for them,
+have the hardware encoder.
+"""
 _ENCODER_THREADS = 4  # as many as a Pi 5 has cores; each beyond the first holds a frame back
 
 
@@ -130,8 +136,8 @@ class PicameraRun:
 
         Raises one of `CAMERA_ERRORS`.
         """
-        self._configure()
         hardware = has_hardware_encoder()
+        self._configure(_BUFFERS if hardware else _BUFFERS_SOFTWARE)
         self._forces = hardware or _libav_takes_letters()
         self._encoder, self.encoder_name = _make_encoder(self._options, hardware=hardware)
         intake.connect(
@@ -163,7 +169,7 @@ class PicameraRun:
             except CAMERA_ERRORS as error:
                 _LOG.warning("closing the camera: %s: %s", getattr(step, "__name__", "step"), _describe(error))
 
-    def _configure(self) -> None:
+    def _configure(self, buffers: int) -> None:
         options, camera = self._options, self._camera
         frame_us = round(_US_PER_S / options.rate)
         controls = {}
@@ -176,7 +182,7 @@ class PicameraRun:
             camera.create_video_configuration(
                 main={"size": (options.width, options.height), "format": "YUV420"},
                 controls=controls,
-                buffer_count=_BUFFERS,
+                buffer_count=buffers,
                 display=None,
                 queue=False,  # no buffer is held back for still pictures
             )

@@ -4,7 +4,6 @@
 answered by one line of JSON. SIGTERM stops it, as on a camera. Only the pins are a bench's (`BenchBoard`).
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -18,15 +17,11 @@ from device.capture.picamera import PicameraSource
 from device.config import load_config
 from device.controls.bench_board import BenchBoard
 from hil_tests.camera.offpi import put_in_place
+from hil_tests.camera.stillness import take_priority
 from hil_tests.camera.usage import read_usage
 from preroll.cli import main
 
 __all__ = ["Watched"]
-
-_UNIT_NICE = -10
-"""What systemd/preroll-device.service gives it: other work on the machine comes after the camera."""
-_AUTOGROUP = Path("/proc/self/autogroup")
-"""Where the kernel groups processes by session, a nice value counts within its session only (sched(7))."""
 
 
 class Watched(device.service.DeviceService):
@@ -75,9 +70,7 @@ def _obey(board: BenchBoard, out: int) -> None:
 
 
 def _run(file: Path) -> None:
-    with contextlib.suppress(OSError):  # without root the bench records at the priority that it has
-        os.nice(_UNIT_NICE)
-        _AUTOGROUP.write_text(str(_UNIT_NICE), encoding="ascii")
+    take_priority()
     put_in_place()
     board = BenchBoard(load_config(file).controls)
     device.service.gpio_factory = lambda: board.factory
