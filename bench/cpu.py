@@ -1,6 +1,7 @@
 """CPU a frame of the whole write path, live, beside what ffmpeg needs to segment the same frames in plain."""
 
 import cProfile
+import gc
 import hashlib
 import io
 import pstats
@@ -103,6 +104,7 @@ def write_cpu(rig: Rig, stream: FrameStream, count: int, profile: cProfile.Profi
     clip = rig.make_clip(cast("Cursor", cursor), start_ns)
     rig.now_ns, rig.rest = cursor.now_ns, cursor.rest
     cursor.on_end = lambda: clip.end(Ended.STOPPED, stop_ns)
+    gc.freeze()  # as the camera does once it has started
     watch = Stopwatch()
     if profile is None:
         clip.start()
@@ -110,6 +112,7 @@ def write_cpu(rig: Rig, stream: FrameStream, count: int, profile: cProfile.Profi
     else:
         profile.runcall(clip._run)  # noqa: SLF001  # a profiler sees the thread that it is called in
     spent = watch.spent()
+    gc.unfreeze()
     rig.now_ns, rig.rest = time.monotonic_ns, threading.Event.wait
     rig.clear()
     return spent
@@ -127,6 +130,7 @@ def segment_cpu(source: Path, directory: Path) -> Spent:
 
 def mux(stream: FrameStream, count: int, sink: Callable[[bytes | memoryview], object]) -> float:
     """Mux so many frames with their sound track into a sink; CPU seconds."""
+    frames = [stream.frames(number, number * stream.frame_ns) for number in range(count)]
     watch = Stopwatch()
     writer = MediaWriter(
         stream.frame(0, 0),
@@ -135,8 +139,8 @@ def mux(stream: FrameStream, count: int, sink: Callable[[bytes | memoryview], ob
         utc=UtcMapping(0, 0, ClockSource.SYSTEM),
         sink=sink,
     )
-    for number in range(count):
-        for frame in stream.frames(number, number * stream.frame_ns):
+    for shown in frames:
+        for frame in shown:
             writer.write(frame)
     writer.close()
     return watch.spent().cpu_s

@@ -301,12 +301,13 @@ class ClipThread:
 
     def _put(self, clip: ClipWriter, items: list[Item]) -> bool:
         """Write items; whether the clip is over."""
+        judge = self._cut.judge
         for item in items:
-            verdict = self._cut.judge(item)
+            verdict = judge(item)
             if verdict is Verdict.END:
                 return True
             if verdict is Verdict.WRITE:
-                clip.write(self._up_to_stop(item))
+                clip.write(item if self._stop is None else self._up_to_stop(item))
                 # One read may hold more than may lie between two sync points of the flush, the last one too.
                 flushing = not self._live or self._caught_up_ns is None
                 if flushing and clip.sync_if_due(self._context.now_ns(), live=False):
@@ -315,7 +316,8 @@ class ClipThread:
 
     def _up_to_stop(self, item: Item) -> Item:
         """Cut a gap that reaches over the stop: what is missing after it was never part of the clip."""
-        if self._stop is None or not isinstance(item, Span) or item.end_ns <= self._stop.stop_ns:
+        assert self._stop is not None
+        if not isinstance(item, Span) or item.end_ns <= self._stop.stop_ns:
             return item
         return Span(item.start_ns, self._stop.stop_ns, item.cause)
 

@@ -27,8 +27,10 @@ TAG_BYTES = 16
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 _FINAL_FLAG = 11  # offset in the nonce; the 11 bytes before it are the counter, big endian
 
+_RUN_CHUNKS = 4  # handed over at once where they come in one piece: fewer writes, still in a core's cache
+
 Sink = Callable[[memoryview], object]
-"""Takes one chunk whole; the memory is used again after it returns."""
+"""Takes one chunk or several, whole; the memory is used again after it returns."""
 
 
 class ChunkCipher:
@@ -66,7 +68,7 @@ class ChunkSealer:
         self._sink = sink
         self._pending = bytearray(CHUNK_BYTES)
         self._pending_view = memoryview(self._pending)
-        self._sealed = memoryview(bytearray(SEALED_CHUNK_BYTES))
+        self._sealed = memoryview(bytearray(_RUN_CHUNKS * SEALED_CHUNK_BYTES))
         self.pending_bytes = 0
         self.chunks = 0
         self.plaintext_sealed = 0
@@ -78,8 +80,7 @@ class ChunkSealer:
         start = 0
         while self.pending_bytes + size - start > CHUNK_BYTES:
             if self.pending_bytes == 0:
-                self._seal(view[start : start + CHUNK_BYTES], final=False)  # without a copy
-                start += CHUNK_BYTES
+                start += self._seal_run(view[start:])
                 continue
             taken = CHUNK_BYTES - self.pending_bytes
             self._pending_view[self.pending_bytes :] = view[start : start + taken]
@@ -129,6 +130,19 @@ class ChunkSealer:
     def _seal_pending(self, *, final: bool) -> None:
         self._seal(self._pending_view[: self.pending_bytes], final=final)
         self.pending_bytes = 0
+
+    def _seal_run(self, plaintext: memoryview) -> int:
+        """Seal whole chunks that a byte follows, without a copy, as the buffer has room; return their bytes."""
+        count = min(_RUN_CHUNKS, (len(plaintext) - 1) // CHUNK_BYTES)
+        seal, sealed = self._cipher.seal, self._sealed
+        for number in range(count):
+            start, place = number * CHUNK_BYTES, number * SEALED_CHUNK_BYTES
+            chunk = plaintext[start : start + CHUNK_BYTES]
+            seal(self.chunks + number, chunk, sealed[place : place + SEALED_CHUNK_BYTES], final=False)
+        self.chunks += count
+        self._sink(sealed[: count * SEALED_CHUNK_BYTES])
+        self.plaintext_sealed += count * CHUNK_BYTES
+        return count * CHUNK_BYTES
 
     def _seal(self, plaintext: memoryview, *, final: bool) -> None:
         sealed = self._sealed[: len(plaintext) + TAG_BYTES]

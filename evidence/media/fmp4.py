@@ -46,6 +46,7 @@ Sink = Callable[[bytes | memoryview], object]
 
 _VIDEO_TRACK_ID = 1
 _NS_PER_S = 1_000_000_000
+_HALF_NS = _NS_PER_S // 2
 _US_PER_S = 1_000_000
 _LONGEST_FRAGMENT_S = Fraction(1, 2)
 _BUFFER_BYTES = 1 << 20  # a fragment at 10 Mbit/s fits, so that it comes in one piece
@@ -140,6 +141,7 @@ class FragmentedMp4Writer:
         self._held: EncodedFrame | None = None
         self._inside: deque[_Stamp] = deque()  # frames that the muxer has and the sink has not
         self._recent_pts: deque[int] = deque(maxlen=_REORDER_DEPTH)
+        self._greatest_pts = -1
         self._last_dts_ns = base_dts_ns - 1
         self._last_dts = -1  # ticks, of the last packet of the video track
         self._video_end = 0  # ticks at which the video samples of the last fragment end
@@ -195,8 +197,9 @@ class FragmentedMp4Writer:
         Raises:
             EvidenceError: it doesn't start where the one before it ended.
         """
-        start = _to_ticks(frame.pts_ns - self._base_ns, AUDIO_TIME_SCALE)
-        end = _to_ticks(frame.pts_ns + frame.duration_ns - self._base_ns, AUDIO_TIME_SCALE)
+        start_ns = frame.pts_ns - self._base_ns
+        start = (start_ns * AUDIO_TIME_SCALE + _HALF_NS) // _NS_PER_S  # `_to_ticks`, without its call
+        end = ((start_ns + frame.duration_ns) * AUDIO_TIME_SCALE + _HALF_NS) // _NS_PER_S
         if start != self._audio_end or end <= start:
             raise EvidenceError(
                 "a hole in the sound track",
@@ -258,8 +261,10 @@ class FragmentedMp4Writer:
             dts = self._fragment_start = self._video_end
             shift = max(0, self._last_dts + 1 - dts)
         pts = max(self._video_ticks(frame.pts_ns), dts)
-        while pts in self._recent_pts:  # two times closer than one tick
-            pts += 1
+        if pts <= self._greatest_pts:
+            while pts in self._recent_pts:  # two times closer than one tick
+                pts += 1
+        self._greatest_pts = max(pts, self._greatest_pts)
         self._recent_pts.append(pts)
         self._inside.append(_Stamp(frame.pts_ns, frame.dts_ns, dts))
         packet = av.Packet(frame.data)
@@ -391,4 +396,4 @@ def _muxer_options(limit_us: int) -> dict[str, str]:
 
 def _to_ticks(duration_ns: int, scale: int) -> int:
     """Round to the nearest tick."""
-    return (duration_ns * scale + _NS_PER_S // 2) // _NS_PER_S
+    return (duration_ns * scale + _HALF_NS) // _NS_PER_S

@@ -82,7 +82,9 @@ class Soundtrack:
 
     def advance(self, video_ns: int) -> list[EncodedFrame]:
         """Return the frames to mux now that the picture has come to `video_ns`. None lies beyond that time."""
-        return list(self._fill(video_ns, video_ns - self._lag_ns))
+        frames = self._follow_on(video_ns)
+        frames += self._fill(video_ns, video_ns - self._lag_ns)
+        return frames
 
     def finish(self, end_ns: int) -> list[EncodedFrame]:
         """Return the last frames, so that the track ends with the picture; real sound is not cut for that."""
@@ -104,6 +106,19 @@ class Soundtrack:
         """Return the silences since the last call, joined; the next call continues one that goes on."""
         spans, self._spans = self._spans, []
         return spans
+
+    def _follow_on(self, until_ns: int) -> list[EncodedFrame]:
+        """Place sound that follows sound, nearly all of a clip: what `_fill` does, without its questions."""
+        frames: list[EncodedFrame] = []
+        pending, last = self._pending, self._last
+        while pending and last is not None and last.sound:
+            start_ns, begun_ns = pending[0].pts_ns, last.start_ns
+            if start_ns > until_ns or not begun_ns + _LEAST_NS <= start_ns <= last.end_ns + _STRETCH_NS:
+                break
+            frame = pending.popleft()
+            frames.append(EncodedFrame(Track.AUDIO, last.data, begun_ns, begun_ns, start_ns - begun_ns, True))
+            last = self._last = _Placed(frame.data, start_ns, start_ns + frame.duration_ns, True)
+        return frames
 
     def _fill(self, sound_until_ns: int, silence_until_ns: int) -> Iterator[EncodedFrame]:
         """Place real frames that begin by the one time, and silence in want of them up to the other."""
