@@ -118,10 +118,13 @@ def write_config(directory: Path, keys: Keys, picture: Picture, window_s: float)
     return path
 
 
-def make_footage(path: Path, picture: Picture, seconds: int) -> Path:
-    """Encode numbered noise at the picture's bit rate, a keyframe a second, so that replaying costs little."""
+def make_footage(path: Path, picture: Picture, seconds: int, *, speed: int = 1) -> Path:
+    """Encode numbered noise at the picture's bit rate, a keyframe a second, so that replaying costs little.
+
+    At a `speed` the same frames follow each other so many times as fast, which is what the file then says.
+    """
     drawn = SyntheticPicture(picture.width, picture.height, picture.noise)
-    kbps = f"{picture.bitrate_kbps}k"
+    kbps = f"{picture.bitrate_kbps * speed}k"
     options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
@@ -133,14 +136,14 @@ def make_footage(path: Path, picture: Picture, seconds: int) -> Path:
         "nal-hrd": "cbr",
     }
     with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=_RATE, options=options)
+        stream = container.add_stream("libx264", rate=_RATE * speed, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
-        stream.bit_rate = picture.bitrate_kbps * 1000
+        stream.bit_rate = picture.bitrate_kbps * speed * 1000
         for number in range(seconds * _RATE):
             frame = drawn.draw(FrameStamp(number, number))
             frame.pict_type = av.video.frame.PictureType.NONE
-            frame.pts, frame.time_base = number, Fraction(1, _RATE)
+            frame.pts, frame.time_base = number, Fraction(1, _RATE * speed)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
