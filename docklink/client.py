@@ -40,7 +40,6 @@ from docklink.messages import (
     decode_message,
 )
 from docklink.peers import Peer
-from docklink.readahead import ReadAhead
 from docklink.streams import ByteStream
 from docklink.tls import DockEnrolment, DockTrust, TlsStream
 
@@ -97,8 +96,6 @@ def open_session(
         LinkError: no session came about.
     """
     timeouts = timeouts or Timeouts()
-    if limit is not None:
-        stream = ReadAhead(stream)
     try:
         inner = stream if limit is None else ask_for_session(stream, timeout_s=line_timeout_s)
         tls = TlsStream(inner, trust, handshake_timeout_s=timeouts.handshake_s)

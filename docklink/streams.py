@@ -21,7 +21,10 @@ _KEEPALIVE_IDLE_S = 5
 _KEEPALIVE_INTERVAL_S = 2
 _KEEPALIVE_COUNT = 3
 _USER_TIMEOUT_MS = 10_000
-_TERMINAL_BYTES = 16 * 1024
+_TERMINAL_BYTES = 2 * 1024
+"""Half of what Linux holds ready of a terminal: it fills that half again while the other is read. Who asks for
+all of it waits each time until it is full again."""
+_GATHER_BYTES = 64 * 1024
 _SOCKET_BYTES = 1024 * 1024
 _LEAVE_S = 5.0
 
@@ -121,6 +124,7 @@ class FdStream:
         if self._asks_first:
             return data  # a socket gives all that it has
         parts, got = [data], len(data)
+        limit = min(limit, _GATHER_BYTES)
         while data and got < limit and not self._closed:
             try:
                 data = self._read_some(limit - got)

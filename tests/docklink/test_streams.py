@@ -7,7 +7,6 @@ import pytest
 
 from docklink.errors import LinkTimeoutError, StreamClosedError, StreamError
 from docklink.faults import Cut, Drop, Fault, FaultyStream, Insert, Stall
-from docklink.readahead import ReadAhead
 from docklink.serialport import PtyPair, SerialStream
 from docklink.server import TcpPort
 from docklink.streams import ByteStream, connect_tcp, stream_pair
@@ -31,13 +30,12 @@ def pty() -> Iterator[PtyPair]:
     pair.close()
 
 
-@pytest.fixture(params=["socket", "serial", "pty", "faulty", "ahead"])
+@pytest.fixture(params=["socket", "serial", "pty", "faulty"])
 def pair(request: pytest.FixtureRequest, pty: PtyPair) -> Iterator[Pair]:
     makers: dict[str, Callable[[], Pair]] = {
         "socket": stream_pair,
         "serial": lambda: (pty.near(), pty.far()),
         "pty": lambda: (pty.far(), pty.near()),
-        "ahead": lambda: (ReadAhead(pty.near()), ReadAhead(pty.far())),
         "faulty": lambda: tuple(FaultyStream(each) for each in stream_pair()),  # type: ignore[dict-item,return-value]  # a pair stays one
     }
     streams = makers[request.param]()
@@ -175,40 +173,3 @@ def test_a_stall_keeps_the_port_open_and_a_cut_does_not() -> None:
     with pytest.raises(StreamClosedError):
         cut.write(b"x", 5)
     stalled.close()
-
-
-def test_what_came_before_an_end_or_a_failure_is_read_first() -> None:
-    left, right = stream_pair()
-    ahead = ReadAhead(right)
-    left.write(b"last words", 5)
-    left.close()
-    assert read_exactly(ahead, 10) == b"last words"
-    assert ahead.read(1, 5) == b""
-    assert ahead.read(1, 5) == b"", "an end stays one"
-    ahead.close()
-    left, right = stream_pair()
-    broken = ReadAhead(FaultyStream(right, [Cut(4)]))
-    left.write(b"abcdef", 5)
-    assert read_exactly(broken, 4) == b"abcd"
-    for _ in range(2):
-        with pytest.raises(StreamClosedError, match="the port is gone"):
-            broken.read(1, 5)
-    broken.close()
-    left.close()
-
-
-def test_reading_ahead_is_bounded_and_goes_on_when_something_was_taken() -> None:
-    left, right = stream_pair()
-    ahead = ReadAhead(right)
-    data = bytes(range(251)) * 20_000
-    with pytest.raises(LinkTimeoutError):
-        left.write(data, 0.2)  # the peer holds some, and nobody takes it
-    assert len(ahead._held) < 400_000
-    ahead.close()
-    left.close()
-
-
-def test_a_port_that_was_read_ahead_can_be_opened_again_at_once(pty: PtyPair) -> None:
-    for _ in range(20):
-        port = ReadAhead(pty.near())
-        port.close()
