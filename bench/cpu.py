@@ -36,6 +36,9 @@ _RING_BYTES = 96 * 1024 * 1024
 _CLIP_S = 60
 _PROFILE_ROWS = 25
 _PEER, _OURS = "ffmpeg -c copy -f segment", "preroll"
+_STORAGE, _SIGN, _HASH, _ENCRYPT = "  storage: write, sync", "  sign", "  three hashes", "  encrypt"
+_FOREIGN = (_STORAGE, _SIGN, _HASH, _ENCRYPT)
+"""Work of OpenSSL and the kernel."""
 _REST = "  rest: ring, cursor, sync points"
 
 
@@ -187,10 +190,10 @@ def cpu_bench(stream: FrameStream, *, seconds: float, profile: bool = False) -> 
         for _ in range(max(1, min(9, int(seconds / 4)))):
             note_whole(_PEER, segment_cpu(source, segments))
             note_whole(_OURS, write_cpu(rig, stream, count))
-            note("  storage: write, sync", rig.counts.storage_cpu_ns / NS_PER_S)
-            note("  sign", rig.counts.sign_cpu_ns / NS_PER_S)
-            note("  three hashes", hash_cpu(size))
-            note("  encrypt", cipher_cpu(size))
+            note(_STORAGE, rig.counts.storage_cpu_ns / NS_PER_S)
+            note(_SIGN, rig.counts.sign_cpu_ns / NS_PER_S)
+            note(_HASH, hash_cpu(size))
+            note(_ENCRYPT, cipher_cpu(size))
             note("  mux, sound track", mux(stream, count, len))
         promises = (rig.counts.syncs / _CLIP_S, rig.counts.signatures / _CLIP_S)
         if profile:
@@ -216,6 +219,7 @@ def _section(
         for name, values in found.items()
     )
     ratios = [mine / its for mine, its in zip(found[_OURS], peer, strict=True)]
+    fixed = [sum(values) / its for *values, its in zip(*(found[row] for row in _FOREIGN), peer, strict=True)]
     rest = median(found[_REST]) / median(found[_OURS])
     columns = ("", "CPU, us", "of ffmpeg's", "wall, us", "syncs a second", "signatures a second")
     return Section(
@@ -230,7 +234,17 @@ def _section(
         ),
         tables=(Table("A frame of picture with its sound", columns, rows),),
         goals=(
-            Goal("whole write path", f"at most {_GOAL} of ffmpeg's", spread(ratios), median(ratios) <= _GOAL),
+            Goal(
+                "whole write path",
+                f"at most {_GOAL} of ffmpeg's",
+                spread(ratios),
+                median(ratios) <= _GOAL,
+                reason=(
+                    "What OpenSSL and the kernel need for hashes, encryption, signatures, writes and syncs "
+                    f"alone comes to {median(fixed):.2f} times what ffmpeg needs for all that it does. Fewer "
+                    "syncs or signatures a second would be a weaker promise."
+                ),
+            ),
         ),
         notes=(
             (

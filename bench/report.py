@@ -22,12 +22,13 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """What was to be reached, and what was found."""
+    """What was to be reached, and what was found; `reason` is why it was missed, where that is known."""
 
     what: str
     goal: str
     found: str
     met: bool
+    reason: str = ""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -122,6 +123,8 @@ def _text_lines(section: Section) -> Iterator[str]:
     yield ""
     for goal in section.goals:
         yield f"{'met   ' if goal.met else 'MISSED'} {goal.what}: {goal.found} (goal {goal.goal})"
+        if goal.reason and not goal.met:
+            yield f"       {goal.reason}"
     for note in section.notes:
         yield f"- {note}"
     yield ""
@@ -134,6 +137,10 @@ def _summary(sections: Sequence[Section]) -> Iterator[str]:
         for goal in section.goals:
             met = "met" if goal.met else "**missed**"
             yield _cells((f"`{section.name}`", goal.what, goal.goal, goal.found, met))
+    missed = [(section.name, goal) for section in sections for goal in section.goals if not goal.met]
+    if missed:
+        yield from ("", "Why some were missed:", "")
+        yield from (f"- `{name}`, {goal.what}: {goal.reason or 'not known.'}" for name, goal in missed)
 
 
 def _markdown_lines(section: Section, pictures: Mapping[str, str]) -> Iterator[str]:

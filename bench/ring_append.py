@@ -55,6 +55,10 @@ _GOAL_LOCK_MS = 0.5
 _GOAL_RETURNED_MS = 10.0
 
 
+Report = Callable[[int], object]
+"""Takes nanoseconds; called from any thread."""
+
+
 class BatchSource(Protocol):
     """What a consumer reads: a cursor, or what a peer has in its place."""
 
@@ -82,8 +86,9 @@ class Subject(Protocol):
 class PrerollRing:
     """`device.buffer.ring`, with its lock timed."""
 
-    def __init__(self, report: Callable[[int], object]) -> None:
-        self._ring = Ring(_WINDOW_S * _NS_PER_S, 96 * 1024 * 1024, lock=TimedLock(report))
+    def __init__(self, report: Report, report_own: Report) -> None:
+        lock = TimedLock(report, report_own)
+        self._ring = Ring(_WINDOW_S * _NS_PER_S, 96 * 1024 * 1024, lock=lock)
         self.frame = self._ring.frame
 
     def open(self, at_ns: int) -> BatchSource:
@@ -113,9 +118,9 @@ class Snapshot:
 class CopiedDeque:
     """A deque of frames, copied as a whole at the press: no bound but a count; what follows has to be found."""
 
-    def __init__(self, report: Callable[[int], object]) -> None:
+    def __init__(self, report: Report, report_own: Report) -> None:
         self._frames: deque[Item] = deque(maxlen=_WINDOW_S * _RATE)
-        self._lock = TimedLock(report)
+        self._lock = TimedLock(report, report_own)
 
     def frame(self, frame: EncodedFrame) -> None:
         """Append."""
@@ -148,6 +153,7 @@ class Figures(NamedTuple):
     flushes: int
     flushed_bytes_per_s: float
     lock_ms: list[float]
+    lock_own_ms: list[float]
     returned_ms: list[float]
     own_ms: list[float]
 
@@ -159,6 +165,7 @@ def pooled(parts: list[Figures]) -> Figures:
         flushes=sum(part.flushes for part in parts),
         flushed_bytes_per_s=statistics.mean(part.flushed_bytes_per_s for part in parts),
         lock_ms=sorted(value for part in parts for value in part.lock_ms),
+        lock_own_ms=sorted(value for part in parts for value in part.lock_own_ms),
         returned_ms=sorted(value for part in parts for value in part.returned_ms),
         own_ms=sorted(value for part in parts for value in part.own_ms),
     )
@@ -224,7 +231,7 @@ def flusher(path: Path, heavier: int, stall_s: float, rate_bytes_per_s: float = 
 
 
 def measure(
-    make: Callable[[Callable[[int], object]], Subject],
+    make: Callable[[Report, Report], Subject],
     seconds: float,
     consumer: Consumer | None,
     *,
@@ -237,13 +244,15 @@ def measure(
     What is there at first are 30 frames a second; then `rate` a second are appended, at the same bit rate.
     """
     holds: list[int] = []
-    subject = make(holds.append)
+    owns: list[int] = []
+    subject = make(holds.append, owns.append)
     filling, stream = Stream(key=key), Stream(rate, key)
     filled = (_WINDOW_S + 3) * _RATE
     start_ns = time.monotonic_ns() - filled * _PICTURE_NS
     for number in range(filled):
         subject.frame(filling.next(start_ns + number * _PICTURE_NS))
     holds.clear()
+    owns.clear()
     ended = threading.Event()
     flushed: list[int] = []
 
@@ -276,6 +285,7 @@ def measure(
         flushes=len(flushed),
         flushed_bytes_per_s=sum(flushed) / seconds,
         lock_ms=sorted(hold / _NS_PER_MS for hold in holds),
+        lock_own_ms=sorted(own / _NS_PER_MS for own in owns),
         returned_ms=sorted(took / _NS_PER_MS for took, _ in samples),
         own_ms=sorted(max(0, took - queued) / _NS_PER_MS for took, queued in samples),
     )
@@ -320,7 +330,7 @@ class Case(NamedTuple):
     """One row."""
 
     name: str
-    make: Callable[[Callable[[int], object]], Subject]
+    make: Callable[[Report, Report], Subject]
     interval_ms: float
     flushes: bool = True
     busy: bool = False

@@ -13,16 +13,24 @@ class TimedLock:
 
     Args:
         report: called in the thread that held the lock; cheap and safe from any thread, such as `list.append`.
+        report_own: called likewise with the CPU time of that thread while it held the lock: what is missing
+            to `report`'s figure it spent without a processor, or without the interpreter's lock.
     """
 
-    def __init__(self, report: Callable[[int], object]) -> None:
+    def __init__(
+        self, report: Callable[[int], object], report_own: Callable[[int], object] | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self._report = report
+        self._report_own = report_own
         self._taken_ns = 0
+        self._own_ns = 0
 
     def __enter__(self) -> None:
         """Wait for the lock; the time runs from when it is held."""
         self._lock.acquire()
+        if self._report_own is not None:
+            self._own_ns = time.thread_time_ns()
         self._taken_ns = time.perf_counter_ns()
 
     def __exit__(
@@ -30,5 +38,10 @@ class TimedLock:
     ) -> None:
         """Release it, then report."""
         held_ns = time.perf_counter_ns() - self._taken_ns
-        self._lock.release()
+        if self._report_own is None:
+            self._lock.release()
+        else:
+            own_ns = time.thread_time_ns() - self._own_ns
+            self._lock.release()
+            self._report_own(own_ns)
         self._report(held_ns)
