@@ -207,6 +207,11 @@ class ButtonRecogniser:
         """Return what has become true by the passing of time alone."""
         return self._advance(now_ns - self.timing.latency_ns)
 
+    def hold_is_due(self, now_ns: int) -> bool:
+        """Whether `tick` would say now that the press that is on is held."""
+        due = self._due()
+        return due is not None and due[1] is _E.HOLD_DUE and due[0] <= now_ns - self.timing.latency_ns
+
     def next_deadline_ns(self) -> int | None:
         """Return when `tick` next has something to say; `None` if only an edge can change anything."""
         due = self._due()

@@ -30,6 +30,8 @@ ControlEvent = Gesture | Trigger | TriggerPortState
 """What a panel posts."""
 
 _LEVEL_CHECK_NS = 250_000_000
+_HOLD_DOUBT_NS = 20_000_000
+"""How long to wait before a hold is looked at again whose contact reads open."""
 
 
 class LevelSource(Protocol):
@@ -89,7 +91,8 @@ class _LevelWatch:
 class PanelCore:
     """Edges and time in; events posted, lines switched. Not safe for more than one thread.
 
-    Counted: `recovered` edges that the back end lost, and `output_errors`, `level_errors` of lines that fail.
+    Counted: `recovered` edges that the back end lost, `doubted` looks at a hold whose contact read open, and
+    `output_errors`, `level_errors` of lines that fail.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class PanelCore:
         policy: PanelPolicy = PanelPolicy(),  # noqa: B008  # frozen
     ) -> None:
         self.recovered = 0
+        self.doubted = 0
         self.output_errors = 0
         self.level_errors = 0
         self.button = ButtonRecogniser(config.button.timing(policy.hold_ns))
@@ -114,6 +118,7 @@ class PanelCore:
         self._lines: Sequence[LevelSource] = ()
         self._watches = {name: _LevelWatch() for name in (BUTTON, *self._triggers)}
         self._check_ns = now_ns + _LEVEL_CHECK_NS
+        self._doubt_until_ns = now_ns
 
     def watch_levels(self, lines: Sequence[LevelSource]) -> None:
         """Compare these lines' levels with the edges that came, four times a second."""
@@ -134,7 +139,7 @@ class PanelCore:
         if now_ns >= self._check_ns:
             self._check_ns = now_ns + _LEVEL_CHECK_NS
             self._check_levels(now_ns)
-        self._post_all(self.button.tick(now_ns))
+        self._tick_button(now_ns)
         for change in self.indicators.tick(now_ns):
             try:
                 self._outputs.set(change.line, on=change.on)
@@ -148,19 +153,40 @@ class PanelCore:
         button_ns = self.button.next_deadline_ns()
         times = [self.indicators.next_deadline_ns()]
         if button_ns is not None:
-            times.append(button_ns)
+            times.append(max(button_ns, self._doubt_until_ns))
         if self._lines:
             times.append(self._check_ns)
         return min(times)
 
+    def _tick_button(self, now_ns: int) -> None:
+        """Let the button's timers run; a hold counts only while its contact reads closed.
+
+        Where it reads open, the edge that opened it is still on its way: a machine under load hands edges over
+        late, and a short press must not stop a recording. That edge will tell, or the check of levels.
+        """
+        if self.button.hold_is_due(now_ns) and self._reads_open():
+            self.doubted += 1
+            self._doubt_until_ns = now_ns + _HOLD_DOUBT_NS
+            return
+        self._post_all(self.button.tick(now_ns))
+
+    def _reads_open(self) -> bool:
+        """Whether the button's line can be read, and reads open."""
+        return any(line.name == BUTTON and self._level(line) is False for line in self._lines)
+
+    def _level(self, line: LevelSource) -> bool | None:
+        try:
+            return line.is_active()
+        except DeviceError as error:
+            self.level_errors += 1
+            if self.level_errors == 1:
+                _log.error("%s", error)
+            return None
+
     def _check_levels(self, now_ns: int) -> None:
         for line in self._lines:
-            try:
-                active = line.is_active()
-            except DeviceError as error:
-                self.level_errors += 1
-                if self.level_errors == 1:
-                    _log.error("%s", error)
+            active = self._level(line)
+            if active is None:
                 continue
             since_ns = self._watches[line.name].check(active=active, now_ns=now_ns)
             if since_ns is not None:

@@ -167,6 +167,31 @@ def test_an_edge_that_is_only_on_its_way_keeps_its_own_time(rig: Rig) -> None:
     assert rig.core.recovered == 0
 
 
+def test_a_press_whose_release_comes_late_is_no_hold(rig: Rig) -> None:
+    pin = rig.board.factory.pin(17)
+    rig.board.press()
+    rig.wait(2_900 * MS)
+    pin._state = True  # opened; the edge is on its way
+    rig.wait(200 * MS)
+    assert rig.said() == [("PressBegan", 0)]
+    assert rig.core.doubted > 0
+    rig.core.edge(Edge(BUTTON, rig.start_ns + 2_900 * MS, active=False))
+    rig.wait(S)
+    assert rig.said() == [("PressBegan", 0), ("ReleasedShort", 2_900)]
+
+
+def test_a_hold_is_told_once_its_contact_reads_closed_again(rig: Rig) -> None:
+    pin = rig.board.factory.pin(17)
+    rig.board.press()
+    rig.wait(2_990 * MS)
+    pin._state = True  # a bounce that nobody told
+    rig.wait(40 * MS)
+    assert rig.said() == [("PressBegan", 0)]
+    pin._state = False
+    rig.wait(40 * MS)
+    assert rig.said() == [("PressBegan", 0), ("Held", 3_000)]
+
+
 def test_a_line_that_cannot_be_read_is_counted_and_the_rest_goes_on(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
