@@ -12,7 +12,7 @@ HIL_ARGS ?= -m "not long"
 TEST_PROCESSES ?= 3
 CAMERA_LONG_SIZE ?= 1280x720
 
-.PHONY: help demo test long camera camera-long check bench fuzz hil powercut lock docs deb try-packages clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil powercut lock docs deb try-packages try-packages-short clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -27,6 +27,7 @@ help:
 	@echo "make docs    write the generated parts of docs/ again"
 	@echo "make deb     Debian packages for camera and dock, into build/deb     (DEB_ARGS='--sign KEY')"
 	@echo "make try-packages   the packages in an Arm root and under systemd (root; some minutes)"
+	@echo "make try-packages-short  each of them once, for a CI (root; some eight minutes)"
 	@echo "make lock    resolve the locked versions again"
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml scripts/system-packages
@@ -111,6 +112,11 @@ try-packages:
 	packaging/try-services || [ $$? = 77 ]  # 77: not here, and it has said why
 	packaging/try-pages || [ $$? = 77 ]
 	packaging/try-device --tests || [ $$? = 77 ]
+
+# What each run of a CI does: builds, then each try once; a line for each, and a summary.
+try-packages-short:
+	scripts/system-packages packages
+	packaging/try-short
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

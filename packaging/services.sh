@@ -6,7 +6,7 @@ boot() {
     local name=$1 pid
     shift
     systemd-nspawn --quiet --directory="$work/$name" --machine="try-$name" --register=no --keep-unit --boot \
-        --system-call-filter=@memlock --capability=CAP_IPC_LOCK --console=pipe "$@" </dev/null >>"$work/$name.console" 2>&1 &
+        --system-call-filter=@memlock --console=pipe "$@" </dev/null >>"$work/$name.console" 2>&1 &
     pid=$!
     echo "$pid" >"$work/$name.nspawn"
     first_process() {
@@ -24,7 +24,7 @@ boot() {
 # Nothing of ours runs yet, so it is this machine that cannot.
 not_here() {
     [ -z "${ours_installed:-}" ] || fail "$*"
-    echo "try-services: not run: $*"
+    echo "try-services: not run: $*" >&3
     exit 77
 }
 inside() {

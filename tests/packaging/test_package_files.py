@@ -14,7 +14,7 @@ from device.controls.config import ControlsConfig
 TOP = Path(__file__).parents[2]
 PACKAGING = TOP / "packaging"
 TRIES = ["try-services", "try-pages", "try-device"]
-SCRIPTS = ["build-deb", "build-wheels", "core-tests", "make-root", "tools", *TRIES]
+SCRIPTS = ["build-deb", "build-wheels", "core-tests", "make-root", "tools", "try-short", *TRIES]
 NOT_HERE = 77
 
 
