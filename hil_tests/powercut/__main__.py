@@ -1,9 +1,12 @@
 """`python -m hil_tests.powercut`: the long form, in as many pieces as one likes."""
 
 import argparse
+import math
 import tempfile
+import time
 from pathlib import Path
 
+from hil_tests.board.kernel import executable_memory
 from hil_tests.powercut.campaign import SEED, run_campaign
 from hil_tests.powercut.report import write_report
 from hil_tests.powercut.results import read_results
@@ -15,13 +18,21 @@ def _main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="JSON lines; what is there is gone on with")
     parser.add_argument("--boards", type=int, default=2, help="boards at a time")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--work", type=Path, help="directory for cards and logs; kept where a fault was found")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="directory for cards and logs, by default in memory; kept after a fault",
+    )
     parser.add_argument("--report", type=Path, help="write the report of all results there")
+    parser.add_argument("--also", type=Path, action="append", default=[], help="other results for the report")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further chain after that")
     given = parser.parse_args()
-    work = given.work or Path(tempfile.mkdtemp(prefix="preroll-cuts-"))
-    run_campaign(work, given.results, boards=given.boards, cuts=given.cuts, seed=given.seed)
+    work = given.work or Path(tempfile.mkdtemp(prefix="preroll-cuts-", dir=executable_memory()))
+    until_s = time.monotonic() + 60 * given.minutes
+    run_campaign(work, given.results, boards=given.boards, cuts=given.cuts, seed=given.seed, until_s=until_s)
     if given.report:
-        write_report(given.report, read_results(given.results))
+        also = [result for path in given.also for result in read_results(path)]
+        write_report(given.report, [*read_results(given.results), *also])
 
 
 if __name__ == "__main__":

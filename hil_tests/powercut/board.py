@@ -14,10 +14,10 @@ from hil_tests.powercut.record import Record
 from hil_tests.powercut.stage import VAULT
 from tests.device.vault_recovery.rig import DEVICE
 
-__all__ = ["CutBoard", "Firmware"]
+__all__ = ["BOARD_ENVIRONMENT", "CutBoard", "Firmware"]
 
 _BUTTON = 17
-_ENVIRONMENT = {
+BOARD_ENVIRONMENT = {
     "PYTHONPATH": str(CHECKOUT),
     # A page of memory costs a user-mode kernel 0.1 ms to hand out: take it once, and keep it.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
@@ -59,7 +59,7 @@ class CutBoard(VirtualBoard):
             *("-B", "-m", "hil_tests.powercut.camera"),
             f"{self.places.files}/{name}",
             f"{self.places.files}/device.toml",
-            environment=_ENVIRONMENT | ({"POWERCUT_LOGGED": logged} if logged else {}),
+            environment=BOARD_ENVIRONMENT | ({"POWERCUT_LOGGED": logged} if logged else {}),
         )
         return cast("Firmware", service)
 

@@ -6,7 +6,9 @@ and named steps of storage are listened to.
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -18,6 +20,7 @@ import device.service
 from device.capture.source import FrameSink, FrameSource, SourceOptions, SourceSpec, SourceState, open_source
 from device.recording.events import ClipEnded, ClipFailed, ClipProgress
 from device.recording.recorder import Recorder
+from device.vault.layout import VaultLayout
 from device.vault.recovery import VaultRecovery
 from evidence.documents import LogHead
 from evidence.frames import EncodedFrame, Span, Track, VideoFormat
@@ -26,10 +29,12 @@ from evidence.storage import PosixAppendFile
 from hil_tests.powercut.marks import Marker
 from hil_tests.powercut.record import Kind, Told
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 _encoder = msgspec.json.Encoder()
+_LOOK_S = 0.02
 _record = -1
+_ends_recovered = False
 _marker: Marker | None = None
 
 
@@ -102,6 +107,25 @@ class _ToldRecovery(VaultRecovery):
     def start(self, powered_on: "Future[LogHead]") -> None:
         _tell(Told(Kind.RECOVERY, time.monotonic_ns(), detail=",".join(self.report.waiting)))
         super().start(powered_on)
+        if _ends_recovered:
+            threading.Thread(target=self._end, name="end-recovered", daemon=True).start()
+
+    def _end(self) -> None:
+        """Stop the camera once all is recovered and no release is half done."""
+        self.join()
+        while _half_released(self._layout):
+            time.sleep(_LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _half_released(layout: VaultLayout) -> bool:
+    """Whether a clip that has a tombstone, or is on its way to have one, is still there."""
+    try:
+        stones = {path.name for path in layout.tombstones.iterdir()}
+        clips = {path.name for path in layout.clips.iterdir()}
+    except FileNotFoundError:  # listed while it is made
+        return False
+    return bool(stones & clips) or any(name.startswith((".making-", ".released-")) for name in stones | clips)
 
 
 def _open_told(spec: SourceSpec, options: SourceOptions | None = None) -> FrameSource:
@@ -124,9 +148,10 @@ def _step(operation: Operation, path: Path) -> None:
     _tell(Told(Kind.STEP, time.monotonic_ns(), path.parent.name, detail=step_name(operation, path)))
 
 
-def main(record: Path, config: str) -> None:
-    """Run the camera until it is stopped, or until power is cut."""
-    global _record, _marker  # noqa: PLW0603 - one of each a process
+def main(record: Path, config: str, *, ends_recovered: bool = False) -> None:
+    """Run the camera until it is stopped, or until power is cut; `ends_recovered`: until all is recovered."""
+    global _record, _marker, _ends_recovered  # noqa: PLW0603 - one of each a process
+    _ends_recovered = ends_recovered
     _record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     set_step_hook(_step)
     if name := os.environ.get("POWERCUT_LOGGED"):

@@ -1,5 +1,6 @@
 """Whether what a cut left on the card is what the camera promises; what was lost, and where the cut fell."""
 
+import copy
 import hashlib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from evidence.findings import Finding
 from evidence.roles import Role
 from evidence.steps import RECEIPT_STEPS, RELEASE_STEPS
 from hil_tests.powercut.record import Kind, Record
-from hil_tests.powercut.results import Aim, Cut, Phase
+from hil_tests.powercut.results import Aim, Cut, Phase, Way
 from hil_tests.powercut.stage import LOOP_FRAMES, Stage
 from tests.campaign.clipdata import ClipData, read_clip
 from tests.campaign.judgement import check_chain, check_lines, check_pictures, check_start, clip_directories
@@ -32,7 +33,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """A vault as it lay on the card after a cut, and what was known on the host; times on the board's clock.
 
     `pressed_ns`, `stopped_ns`: when the button went down, and when it had been held long enough to stop, 0 if
-    it had not.
+    it had not. `stored` names the clips that the dock's store had at that instant, if that is not now.
     """
 
     vault: Path
@@ -40,6 +41,9 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     aim: Aim
     pressed_ns: int = 0
     stopped_ns: int = 0
+    stored: frozenset[str] | None = None
+    way: Way = Way.KILL
+    stop_ns: int = 0
 
 
 class _Known(msgspec.Struct, kw_only=True):
@@ -63,9 +67,22 @@ class Judge:
         self._roots = agency.roots
         self._window_ns = int(window_s * _NS_PER_S)
         self._store = store
+        self._stored: frozenset[str] | None = None
         self._clips: dict[str, _Known] = {}
         self.sealed: set[str] = set()
         self.delivered: set[str] = set()
+
+    def branch(self) -> "Judge":
+        """Return a judge that knows what this one does, for a copy of the card that goes its own way."""
+        branched = copy.copy(self)
+        branched.__dict__["_clips"] = {name: copy.copy(known) for name, known in self._clips.items()}
+        branched.sealed, branched.delivered = set(self.sealed), set(self.delivered)
+        return branched
+
+    @property
+    def settled(self) -> list[str]:
+        """Names of clips that were sealed at an earlier cut: their bytes are looked at again at the end."""
+        return [name for name, known in self._clips.items() if known.manifest]
 
     @property
     def known(self) -> list[str]:
@@ -79,6 +96,18 @@ class Judge:
             AssertionError: a promise is broken.
             EvidenceError: something is not what the camera signed.
         """
+        self._stored = left.stored
+        return msgspec.structs.replace(self._cut(left), way=left.way, stop_ns=left.stop_ns)
+
+    def kept(self, vault: Path) -> None:
+        """See that nothing is lost on a card on which recovery may have found no room.
+
+        Raises:
+            AssertionError: something is.
+        """
+        self._check_kept(vault, {path.name: path for path in _clips(vault)})
+
+    def _cut(self, left: Left) -> Cut:
         found = {path.name: path for path in _clips(left.vault)}
         self._check_kept(left.vault, found)
         new = [path for name, path in found.items() if name not in self._clips] + self._gone(left.vault, found)
@@ -104,7 +133,7 @@ class Judge:
         return self._with_clip(left, clip, tally)
 
     def end(self, vault: Path) -> None:
-        """Judge the card after a last start has recovered all: whole clips, all sealed, no number missing.
+        """Judge the card after a start has recovered all: whole clips, all sealed, no number missing.
 
         Raises:
             AssertionError: a promise is broken.
@@ -150,6 +179,7 @@ class Judge:
         assert self._store is not None, f"{name}: a receipt, and no dock was there"
         if name in self.delivered:
             return
+        assert self._stored is None or name in self._stored, f"{name}: a receipt before the store had its copy"
         places = list((self._store / "clips").glob(f"*/{name}"))
         assert len(places) == 1, f"{name} has a receipt, and the store {len(places)} copies"
         report = check_sealed_clip(places[0], self._roots)

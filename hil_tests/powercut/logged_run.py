@@ -1,6 +1,5 @@
 """A camera's life on a card whose every write is logged: recovery, press, flush, live, stop, seal."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,10 +37,7 @@ def log_a_life(directory: Path, stage: Stage, mbit: str, kernel: Path) -> Logged
     card = CardImage.create(directory / "card.img", _CARD_MIB)
     with CutBoard(directory, card, kernel=kernel) as board:
         board.disks.append(log)
-        shutil.copytree(stage.directory / "agency", board.share / "agency")
-        shutil.copy(stage.footage(mbit), board.share / "footage.mp4")
-        config = stage.camera_config(board.places.files, mbit, _WINDOW_S, docked=False)
-        (board.share / "device.toml").write_text(config, encoding="utf-8")
+        stage.furnish(board.share, mbit, stage.camera_config(board.places.files, mbit, _WINDOW_S))
         before = _interrupted(board)
         base = card.copy(directory / "base.img")
         return Logged(base.path, log, (before, _whole(board)), mbit)

@@ -49,6 +49,12 @@ class Record:
         self._decoder = msgspec.json.Decoder(Told)
         self.events: list[Told] = []
 
+    def copy(self) -> "Record":
+        """Return what was read so far, as a record that grows no more."""
+        copied = Record(self._path)
+        copied.events = list(self.events)
+        return copied
+
     def read(self) -> list[Told]:
         """Return what has come since the last call; a line that the cut tore is no event."""
         if not self._path.exists():

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hil_tests.powercut.results import ChainResult, Cut, Phase
+from hil_tests.powercut.results import Aim, ChainResult, Cut, Phase, Way
+from hil_tests.powercut.samples import kolmogorov_smirnov
 from tests.campaign.report import machine, table
 
 __all__ = ["LOSS_LIMIT_NS", "STARVED_NS", "write_report"]
@@ -13,29 +14,46 @@ __all__ = ["LOSS_LIMIT_NS", "STARVED_NS", "write_report"]
 LOSS_LIMIT_NS = 1_000_000_000
 STARVED_NS = 200_000_000
 """A board whose frames come later than this had no processor: what it loses says nothing about the firmware."""
+_PLAIN = "SIGKILL, boards that never stood still"
 
 _TEXT = """\
 # Power cuts
 
 A virtual board, a user-mode Linux kernel with a real file system on its card, ran `preroll device run` and had
-its power cut at seeded random instants: SIGKILL to the kernel and all that belongs to it at once, so that its
-page cache is gone. It booted again on the same card, the vault was copied as the file system's journal left it,
-and the firmware went on: it recovered, was pressed, and was cut again.
+its power cut at seeded random instants, in two ways:
+
+- **{kill}**: to the kernel and all that belongs to it at once, so that its page cache is gone. It booted
+  again on the same card, the vault was copied as the file system's journal left it, and the firmware went on:
+  it recovered, was pressed, and was cut again.
+- **{copy}**: the kernel's processes were stopped (SIGSTOP), the card's image copied, and they went
+  on. All that a board loses with its power is in those processes' memory: page cache, queues of the
+  device-mapper, what the programs hold. So the copy is the card as SIGKILL at that instant leaves it, but for
+  one thing: a write that is under way when the signal comes ends whole before the stop, where SIGKILL may end
+  it between two pages. Each copy was put into a second board: mounted by its kernel, the vault copied, the
+  firmware run until it had recovered all, every clip verified, the card taken out and its file system checked.
+  Of these recoveries some were copied in turn, and those recovered.
+
+That both ways are one is tested (`pytest hil_tests/powercut -k copy`: a copy is the image of a board that is
+killed while it stands still, byte for byte, and a board that was stopped goes on) and compared below.
 
 - Command: `python -m hil_tests.powercut --cuts 1000 --results FILE`, which goes on where FILE ends, then the
   same with `--report docs/reports/power-cuts.md`; seed {seed}
 - Build: {build}
-- Machine: {machine}
-- Cuts: {cuts} in {chains} chains, {seconds:.1f} s a cut; {pressed} with a clip open or just sealed
-- Clips: {clips}, sealed in the end {sealed}, delivered to a dock {delivered}
+- Machine: {machine}; card in memory
+- Cuts: {cuts} in {chains} chains, {kills} by SIGKILL and {copies} by copy; {seconds:.1f} s of a board a cut;
+  {pressed} with a clip open or just sealed
+- A board stood still for {stop_median:.1f} ms at the median, {stop_worst:.0f} ms at most
+- Clips of chains: {clips}, sealed in the end {sealed}, delivered to a dock {delivered}
 - Faults: {faults}
 
 Checked after every cut: no clip that was there before is lost, unless a dock has a good copy and gave a
 receipt; no sealed manifest has changed; numbers have no gap and each line 0 names its predecessor; every line
 of the journal is signed, chained, and agrees with the bytes; all pictures that are there decode, are those that
 the encoder handed over (time, and the number drawn into each), and are contiguous from the clip's first frame,
-also in cuts during the flush; no receipt without a copy in the store that verifies. At the end of each chain
-recovery seals everything, attests what was attested before, and the file system's own checker finds nothing.
+also in cuts during the flush; no receipt without a copy in the store that verifies, which for a copied card was
+there at its instant. Recovery (of each copied card, and at the end of each chain) seals everything, attests
+what was attested before, and the file system's own checker finds nothing. On a card with 0 bytes free recovery
+may find no room: then nothing is lost, and it seals once there is some.
 
 The frames that the encoder handed to its output are noted outside the board, each before anything else is done
 with it.
@@ -54,6 +72,14 @@ worst at most 1.0 s.
 syncs of a sync point; what was on its way is gone. *Short of processor*: cuts of boards whose frames came more
 than {starved:.1f} s late in the last second; they are in no other row.
 
+## One way against the other
+
+Seconds lost in cuts that were meant for the live part and fell there, boards short of processor left out:
+
+{ways}
+
+{compared}
+
 ## During the flush
 
 Before the writer has caught up with the ring, the bound does not hold yet: {flush} cuts fell there. What was
@@ -70,7 +96,7 @@ no manifest. `offload` to `deletion`: by the last step of storage that had begun
 
 ## Lost flushes and wrong orders
 
-A kill takes the page cache; what was handed to the card without a flush survives in the host's cache. So the
+A cut takes the page cache; what was handed to the card without a flush survives in the host's cache. So the
 card's write log (dm-log-writes) of a whole life, from recovery of a clip that was cut to the seal of the next,
 is replayed to flush boundaries and to states in which unflushed writes are lost, each for itself, or torn. In
 each state e2fsck replays the journal and finds nothing else, all that holds after a cut holds, what the
@@ -81,7 +107,8 @@ firmware had synced is there (it marks the log after each sync), and recovery se
 ## What this does not show
 
 The card is a file on the host: how a real card behaves while its supply falls is for a real bench. Deliveries
-to the dock use clips of 0.2 Mbit/s, because the board's console line to the host stalls on larger ones.
+to the dock use clips of 0.2 Mbit/s, because the board's console line to the host stalls on larger ones. A board
+whose card was copied has stood still for some milliseconds each time; that shows as frames that came late.
 """
 
 
@@ -90,6 +117,7 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
     cuts = [cut for result in results for cut in result.cuts]
     flush = [cut for cut in cuts if cut.phase is Phase.FLUSH]
     frames = [cut.frames / 30 for cut in flush]
+    stops_ms = [cut.stop_ns / 1e6 for cut in cuts if cut.way is Way.COPY]
     faults = [
         f"chain {result.plan.number} ({result.plan.group}): {result.fault.splitlines()[0][:100]}"
         for result in results
@@ -99,7 +127,15 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
         seed=results[0].plan.seed // 10_000 if results else "none",
         build=", ".join(dict.fromkeys(result.build for result in results)),
         machine=machine(),
+        kill=Way.KILL,
+        copy=Way.COPY[0].upper() + Way.COPY[1:],
         cuts=len(cuts),
+        kills=sum(cut.way is Way.KILL for cut in cuts),
+        copies=len(stops_ms),
+        stop_median=statistics.median(stops_ms) if stops_ms else 0,
+        stop_worst=max(stops_ms, default=0),
+        ways=table(_WAY_HEAD, _way_rows(results)),
+        compared=_compared(results),
         chains=len(results),
         seconds=sum(result.seconds for result in results) / max(1, len(cuts)),
         pressed=sum(cut.lines > 0 for cut in cuts),
@@ -154,6 +190,42 @@ def _spread(values_ns: Sequence[int]) -> list[str]:
     ordered = sorted(values_ns)
     p99 = ordered[-(-len(ordered) * 99 // 100) - 1]
     return [f"{value / 1e9:.3f}" for value in (statistics.median(ordered), p99, ordered[-1])]
+
+
+_WAY_HEAD = ("way", "cuts", "lost, median", "p99", "worst", "not attested, median", "p99", "worst")
+
+
+def _live(results: Sequence[ChainResult]) -> dict[str, list[Cut]]:
+    """Return comparable cuts by their way; boards that never stood still are a way of their own."""
+    found: dict[str, list[Cut]] = {name: [] for name in (str(Way.COPY), str(Way.KILL), _PLAIN)}
+    for result in results:
+        for cut in result.cuts:
+            if (cut.aim, cut.phase) == (Aim.LIVE, Phase.LIVE) and cut.caught_up and cut.late_ns < STARVED_NS:
+                found[str(cut.way) if result.plan.copies else _PLAIN].append(cut)
+    return found
+
+
+def _way_rows(results: Sequence[ChainResult]) -> Iterable[list[str]]:
+    for name, cuts in _live(results).items():
+        _, count, _, *spreads = _losses(name, cuts)
+        yield [name, count, *spreads]
+
+
+def _compared(results: Sequence[ChainResult]) -> str:
+    """Say whether the ways differ, by Kolmogorov and Smirnov's test of two samples."""
+    found = _live(results)
+    copies, kills = (
+        [cut.lost_ns for cut in cuts if cut.lost_ns is not None]
+        for cuts in (found[Way.COPY], found[Way.KILL] + found[_PLAIN])
+    )
+    if not copies or not kills:
+        return "There are not enough of them to compare."
+    distance, chance = kolmogorov_smirnov(copies, kills)
+    return (
+        f"Copies against kills, all of them: the distance of Kolmogorov and Smirnov is {distance:.3f};\n"
+        f"two samples of one distribution are as far apart or farther with a probability of {chance:.2f}\n"
+        "(asymptotic; cuts of one life are not independent)."
+    )
 
 
 def _bound(cuts: Sequence[Cut]) -> str:

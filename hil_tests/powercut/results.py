@@ -8,7 +8,7 @@ import msgspec
 
 from hil_tests.board.card import Filesystem
 
-__all__ = ["Aim", "ChainPlan", "ChainResult", "Cut", "Kind", "Phase", "append_result", "read_results"]
+__all__ = ["Aim", "ChainPlan", "ChainResult", "Cut", "Kind", "Phase", "Way", "append_result", "read_results"]
 
 
 class Aim(enum.StrEnum):
@@ -22,6 +22,7 @@ class Aim(enum.StrEnum):
     LIVE = "live"
     STOP = "stop"
     SEAL = "seal"
+    SEALED = "sealed"
     OFFLOAD = "offload"
 
 
@@ -43,6 +44,13 @@ class Phase(enum.StrEnum):
     DELETION = "deletion"
 
 
+class Way(enum.StrEnum):
+    """How power was cut: in earnest, or by a copy of the card from a board that stood still."""
+
+    KILL = "SIGKILL"
+    COPY = "copy at a stop"
+
+
 class Kind(enum.StrEnum):
     """What a chain of cuts is about."""
 
@@ -54,9 +62,10 @@ class Kind(enum.StrEnum):
 
 
 class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Cuts on one card, one after the other.
+    """Cuts on one card, one after the other; `aims` are those by SIGKILL, one a boot.
 
-    `held_s` is how long the ring fills before a press; 0 for any time up to longer than its window.
+    `held_s` is how long the ring fills before a press; 0 for any time up to longer than its window. `copies`:
+    the card is also copied on the way to each of them.
     """
 
     number: int
@@ -67,6 +76,7 @@ class ChainPlan(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     aims: tuple[Aim, ...]
     held_s: float = 0.0
+    copies: bool = False
 
     @property
     def group(self) -> str:
@@ -90,6 +100,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     frames: int = 0
     lines: int = 0
     late_ns: int = 0
+    way: Way = Way.KILL
+    stop_ns: int = 0
 
 
 class ChainResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """What a campaign needs before its first cut: an agency, footage at three bit rates, configurations."""
 
+import shutil
 import uuid
 from pathlib import Path
 
@@ -11,14 +12,29 @@ from tests.campaign.stage import Picture, make_footage
 from tests.device.dockport.dockbench import Agency, make_agency
 from tests.device.vault_recovery.rig import DEVICE
 
-__all__ = ["DOCK_LINE", "LOOP_FRAMES", "RATE", "VAULT", "Stage", "dock_config", "make_stage"]
+__all__ = [
+    "FULL_CONFIG",
+    "LOOP_FRAMES",
+    "NET_PORT",
+    "RATE",
+    "SERIAL_PORT",
+    "VAULT",
+    "Stage",
+    "dock_config",
+    "make_stage",
+]
 
 RATE = 30
 _LOOP_S = 5
 LOOP_FRAMES = _LOOP_S * RATE
 """After so many frames the replayed footage begins again; a frame's number in it is drawn into its picture."""
 VAULT = "/mnt/card/vault"
-DOCK_LINE = "/dev/tty2"
+SERIAL_PORT = 'serial = ["/dev/tty2"]'
+"""The board's second console, which has a dock at its other end."""
+NET_PORT = 'listen = "127.0.0.1:7001"'
+"""A port that nobody comes to."""
+FULL_CONFIG = "[storage]\nminimum_mib = 1\n"
+"""Behind the rest of a camera's TOML: one that presses also on a card that is as good as full."""
 _PICTURES = {
     "0.2": Picture(width=320, height=180, bitrate_kbps=200),
     "2": Picture(width=640, height=360, bitrate_kbps=2000, noise=60),
@@ -43,7 +59,7 @@ keep_released_hours = 0.0
 """
 _PORT = """\
 [dockport]
-serial = ["{line}"]
+{port}
 anchors = "{files}/agency/agency/root/root.pem"
 """
 _DOCK = """\
@@ -93,8 +109,17 @@ class Stage(msgspec.Struct, frozen=True):
             make_footage(draft, _PICTURES[mbit], _LOOP_S).rename(path)
         return path
 
-    def camera_config(self, files: str, mbit: str, window_s: float, *, docked: bool) -> str:
-        """Return a camera's TOML; `files` is where the board finds agency and footage."""
+    def furnish(self, share: Path, mbit: str, config: str) -> None:
+        """Put on a board what its camera reads: keys, footage, configuration."""
+        shutil.copytree(self.directory / "agency", share / "agency")
+        shutil.copy(self.footage(mbit), share / "footage.mp4")
+        (share / "device.toml").write_text(config, encoding="utf-8")
+
+    def camera_config(self, files: str, mbit: str, window_s: float, *, port: str = "") -> str:
+        """Return a camera's TOML; `files` is where the board finds agency and footage.
+
+        `port` is `SERIAL_PORT`, `NET_PORT`, or empty for a camera that meets no dock.
+        """
         text = _CAMERA.format(
             camera=DEVICE,
             vault=VAULT,
@@ -102,7 +127,7 @@ class Stage(msgspec.Struct, frozen=True):
             bitrate_kbps=_PICTURES[mbit].bitrate_kbps,
             window_s=float(window_s),
         )
-        return text + _PORT.format(line=DOCK_LINE, files=files) if docked else text
+        return text + _PORT.format(port=port, files=files) if port else text
 
 
 def make_stage(directory: Path) -> Stage:

@@ -1,0 +1,257 @@
+"""One boot of a camera, led through a recording's life up to where its power is cut, and copied on the way.
+
+Each part of a life is dwelt in for a random time if power is to be cut there, and for all of it if not. Copies
+are made at instants drawn from the same times, so that a copy and a cut fall alike.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from evidence.steps import RECEIPT_STEPS, RELEASE_STEPS, SEAL_STEPS
+from hil_tests.board.protocol import BoardError
+from hil_tests.powercut.board import CutBoard, Firmware
+from hil_tests.powercut.copies import Copier, Copy
+from hil_tests.powercut.record import Kind as Told
+from hil_tests.powercut.results import Aim, ChainPlan, Kind
+from hil_tests.powercut.stage import RATE
+
+__all__ = ["PATIENCE_S", "Life", "wait_until"]
+
+PATIENCE_S = 180.0
+_NS_PER_S = 1_000_000_000
+_LOOK_S = 0.0005
+_TAP_S = 0.1
+_HOLD_S = 0.5
+_START_S, _RECOVERY_S, _PRESS_S, _LIVE_S, _SEALED_S = 4.0, 0.6, 0.1, 2.5, 0.3
+_STOP_S = (_HOLD_S - 0.05, _HOLD_S + 0.15)
+_SEAL_S = 0.005
+_FLUSH_S = {"0.2": 0.15, "2": 0.25, "10": 0.5}
+_ROOM_BYTES = {"0.2": 400_000, "2": 2_000_000, "10": 8_000_000}
+_DELIVERY_S = 4.0
+_STEP_S = 0.1
+_STEP_PATIENCE_S = 20.0
+_FULL_PATIENCE_S = 5.0
+_GOING = RELEASE_STEPS.index("rename clip")
+_SEALED = SEAL_STEPS.index("rename .manifest.json.tmp")
+_SEAL_NAMES = tuple(step for step in SEAL_STEPS[:_SEALED] if step.endswith(".tmp"))
+_DELIVERY_NAMES = (RECEIPT_STEPS, RELEASE_STEPS[:_GOING], RELEASE_STEPS[_GOING:])
+_COPIES = {
+    Aim.START: 0.25,
+    Aim.RECOVERY: 1.0,
+    Aim.IDLE: 0.3,
+    Aim.PRESS: 0.7,
+    Aim.FLUSH: 1.3,
+    Aim.LIVE: 4.0,
+    Aim.STOP: 2.0,
+    Aim.SEAL: 2.0,
+    Aim.SEALED: 0.4,
+    Aim.OFFLOAD: 1.5,
+}
+_LONG_COPIES = {**_COPIES, Aim.FLUSH: 4.0, Aim.LIVE: 1.0}
+_OFFLOAD_COPIES: Mapping[Aim, float] = {Aim.RECOVERY: 1.0, Aim.OFFLOAD: 1.5}
+_FILL = """\
+rm -f /mnt/card/filler
+set -- $(stat -f -c '%a %S' /mnt/card)
+fallocate -l $(($1 * $2 - {})) /mnt/card/filler
+"""
+
+
+class _ThereError(Exception):
+    """Power is to be cut now."""
+
+
+class Life:
+    """One boot; its card is in its slot and mounted."""
+
+    def __init__(self, board: CutBoard, plan: ChainPlan, chosen: random.Random, copier: Copier | None) -> None:
+        self._board = board
+        self._plan = plan
+        self._random = chosen
+        self._copier = copier
+        self._numbers = {Kind.LONG: _LONG_COPIES, Kind.OFFLOAD: _OFFLOAD_COPIES}.get(plan.kind, _COPIES)
+        self._lift_s: float | None = None
+        self.copies: list[Copy] = []
+        self.pressed_ns = self.stopped_ns = 0
+
+    def lead(self, aim: Aim) -> None:
+        """Start the camera and return at the instant at which power is to be cut."""
+        self._aim = aim
+        self._service = self._board.start_camera()
+        with contextlib.suppress(_ThereError):
+            self._begin()
+            self._press()
+            self._stop()
+            self._deliver()
+            raise AssertionError(f"a life has no {aim}")
+
+    def _begin(self) -> None:
+        record = self._board.record
+        self._dwell(Aim.START, _START_S)
+        self._wait(lambda: any(record.of(Told.RECOVERY)))
+        self._dwell(Aim.RECOVERY, _RECOVERY_S)
+        held_s = self._plan.held_s or self._random.uniform(0.3, self._plan.window_s + 1.5)
+        self._dwell(Aim.IDLE, held_s)
+        self._wait(lambda: self._frames() >= held_s * RATE)
+        if self._plan.kind is Kind.FULL:
+            room = int(self._random.uniform(0, _ROOM_BYTES[self._plan.mbit]))
+            done = self._board.run("sh", "-c", _FILL.format(room))
+            if done.status != 0:
+                raise BoardError(f"the card can't be filled: {done.errors}")
+
+    def _press(self) -> None:
+        self.pressed_ns = self._board.button_down()
+        self._lift_s = time.monotonic() + _TAP_S
+        self._dwell(Aim.PRESS, _PRESS_S)
+        self._reach(lambda: self._begun("create clip.mp4.age"))
+        self._dwell(Aim.FLUSH, _FLUSH_S[self._plan.mbit] * self._plan.window_s / 2)
+        self._reach(self._caught_up)
+        self._dwell(Aim.LIVE, _LIVE_S)
+        self._sleep(self._random.uniform(0.1, 0.6))
+
+    def _stop(self) -> None:
+        """Hold the button until the clip is sealed. What copies `stop` has none left for `seal` to see."""
+        self._lift_s = None
+        self._board.button_up()
+        self.stopped_ns = self._board.button_down() + int(_HOLD_S * _NS_PER_S)
+        if self._aim is Aim.STOP or (self._aim is not Aim.SEAL and self._random.random() < 0.5):
+            self._dwell(Aim.STOP, *_STOP_S)
+        else:
+            self._seal()
+        self._reach(self._ended)
+        self._board.button_up()
+        self._dwell(Aim.SEALED, _SEALED_S)
+
+    def _seal(self) -> None:
+        """Copy, or cut, right after named steps of the seal have begun."""
+        name = self._clip()
+        count = self._number(Aim.SEAL)
+        last = self._aim is Aim.SEAL
+        chosen = sorted(self._random.sample(range(len(_SEAL_NAMES)), count + last))
+        for index, number in enumerate(chosen):
+            step = _SEAL_NAMES[number]
+            self._reach(lambda step=step: self._begun(step, name) or self._ended())  # type: ignore[misc]  # bound now
+            if last and index == len(chosen) - 1:
+                time.sleep(self._random.uniform(0, _SEAL_S))
+                raise _ThereError
+            if not self._ended():
+                self._copy(Aim.SEAL)
+
+    def _deliver(self) -> None:
+        """Let the dock take clips: any instant of that, or one after a step of a delivery has begun."""
+        chosen = [self._random.choice(steps) for steps in _DELIVERY_NAMES]
+        cuts = self._random.randrange(len(chosen) + 2)  # two of them: any instant
+        self._dwell(Aim.OFFLOAD, _DELIVERY_S if cuts >= len(chosen) else 0.5, cuts=cuts >= len(chosen))
+        for index, step in enumerate(chosen):
+            with contextlib.suppress(TimeoutError):  # so late is as good an instant as any
+                self._wait(lambda step=step: self._delivers(step), _STEP_PATIENCE_S)  # type: ignore[misc]  # bound now
+            if self._aim is Aim.OFFLOAD and index == cuts:
+                time.sleep(self._random.uniform(0, _STEP_S))
+                raise _ThereError
+            if self._copier is not None:
+                self._copy(Aim.OFFLOAD)
+        raise _ThereError
+
+    def _dwell(self, aim: Aim, begin_s: float, end_s: float = 0.0, *, cuts: bool = True) -> None:
+        """Be in a part of life that lasts from `begin_s` (0 if only one time is given) to `end_s` from now."""
+        if not end_s:
+            begin_s, end_s = 0.0, begin_s
+        now_s = time.monotonic()
+        here = self._aim is aim and cuts
+        until_s = now_s + self._random.uniform(begin_s, end_s)
+        times = sorted(now_s + self._random.uniform(begin_s, end_s) for _ in range(self._number(aim)))
+        for time_s in times:
+            if here and time_s > until_s:
+                break
+            self._sleep(time_s - time.monotonic())
+            self._copy(aim)
+        if here:
+            self._sleep(until_s - time.monotonic())
+            raise _ThereError
+
+    def _number(self, aim: Aim) -> int:
+        """Return how many copies to make there."""
+        if self._copier is None:
+            return 0
+        number = self._numbers.get(aim, 0.0)
+        return int(number) + (self._random.random() < number % 1)
+
+    def _copy(self, aim: Aim) -> None:
+        assert self._copier is not None
+        self.copies.append(
+            self._copier.take(self._board.record, aim, pressed_ns=self.pressed_ns, stopped_ns=self.stopped_ns)
+        )
+
+    def _sleep(self, duration_s: float) -> None:
+        """Sleep; the finger leaves the button when its time has come."""
+        until_s = time.monotonic() + duration_s
+        if self._lift_s is not None and self._lift_s <= until_s:
+            time.sleep(max(0.0, self._lift_s - time.monotonic()))
+            self._lift()
+        time.sleep(max(0.0, until_s - time.monotonic()))
+
+    def _lift(self) -> None:
+        if self._lift_s is not None and time.monotonic() >= self._lift_s:
+            self._lift_s = None
+            self._board.button_up()
+
+    def _reach(self, condition: Callable[[], bool]) -> None:
+        """Wait until the firmware is there; on a full card it may never be, and life goes on all the same."""
+        if self._plan.kind is not Kind.FULL:
+            self._wait(condition)
+            return
+        with contextlib.suppress(TimeoutError):
+            self._wait(condition, _FULL_PATIENCE_S)
+
+    def _wait(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+        def lifted() -> bool:
+            self._lift()
+            return condition()
+
+        wait_until(self._board, self._service, lifted, patience_s)
+
+    def _begun(self, step: str, clip: str = "") -> bool:
+        return any(each.detail == step and clip in {"", each.clip} for each in self._board.record.of(Told.STEP))
+
+    def _delivers(self, step: str) -> bool:
+        """Whether a step has begun since the clip of this life was sealed."""
+        ended = False
+        for event in self._board.record.events:
+            ended = ended or event.kind is Told.ENDED
+            if ended and event.kind is Told.STEP and event.detail == step:
+                return True
+        return False
+
+    def _ended(self) -> bool:
+        return any(self._board.record.of(Told.ENDED))
+
+    def _clip(self) -> str:
+        """Name the clip that is being written; nothing if there is none."""
+        return next((event.clip for event in self._board.record.of(Told.PROGRESS)), "none")
+
+    def _frames(self) -> int:
+        return sum(1 for _ in self._board.record.of(Told.FRAME))
+
+    def _caught_up(self) -> bool:
+        return any(event.flag for event in self._board.record.of(Told.PROGRESS))
+
+
+def wait_until(
+    board: CutBoard, service: Firmware, condition: Callable[[], bool], patience_s: float = PATIENCE_S
+) -> None:
+    """Read the record until something holds of it.
+
+    Raises:
+        BoardError: the camera has ended.
+        TimeoutError: it does not get there.
+    """
+    give_up_s = time.monotonic() + patience_s
+    while not condition():
+        board.record.read()
+        if service.ended:
+            raise BoardError(f"the camera ended by itself: {service.log[-2000:]}")
+        if time.monotonic() > give_up_s:
+            last = [event.detail or event.kind for event in board.record.events[-5:]]
+            raise TimeoutError(f"the camera did not get there; last {last}: {service.log[-2000:]}")
+        time.sleep(_LOOK_S)
