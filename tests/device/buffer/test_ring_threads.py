@@ -195,3 +195,12 @@ def test_the_timed_lock_takes_the_time_of_every_hold(make_gops: MakeGops) -> Non
         ring.frame(frame)
     assert len(holds) == 10
     assert min(holds) > 0
+
+
+def test_the_timed_lock_tells_computing_from_waiting() -> None:
+    holds: list[int] = []
+    owns: list[int] = []
+    with TimedLock(holds.append, owns.append):
+        threading.Event().wait(0.05)
+    assert holds[0] >= 50_000_000
+    assert 0 <= owns[0] < holds[0]

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from device.capture.annexb import nal_units
-from device.capture.footage import access_units, survey
+from device.capture.footage import access_units, pictures, survey
 from device.capture.pacing import ManualClock, ScaledClock
 from device.capture.replay import ReplaySource
 from device.capture.source import CaptureError, FrameSource, SourceOptions, StateKind
@@ -135,6 +135,24 @@ def test_a_file_without_a_keyframe_in_ten_seconds_is_refused(make_footage: MakeF
         CaptureError, match=r"a keyframe \(IDR\) every 10 s or oftener, found 11\.0 s without one"
     ):
         ReplaySource(path)
+
+
+def test_no_picture_of_an_mp4_is_decoded_to_open_it(
+    plain_footage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats: list[Any] = []
+    opened = av.open
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        container = opened(*arguments, **options)
+        formats.append(container.streams.video[0].codec_context.pix_fmt)  # known from decoding alone
+        return container
+
+    monkeypatch.setattr(av, "open", watched)
+    footage = survey(plain_footage)
+    assert footage.passthrough
+    assert formats == [None, None]
+    assert next(pictures(plain_footage)).format.name == formats[2] == "yuv420p"
 
 
 def test_what_cannot_be_replayed_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -56,6 +56,25 @@ def sealed(plaintext: bytes) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("size", [4 * CHUNK_BYTES, 4 * CHUNK_BYTES + 1, 5 * CHUNK_BYTES + 1, 9 * CHUNK_BYTES])
+def test_chunks_that_come_in_one_piece_go_out_in_runs_of_four(size: int) -> None:
+    plaintext = noise(size)
+    pieces: list[bytes] = []
+    sealer = ChunkSealer(KEY, lambda piece: pieces.append(bytes(piece)))
+    sealer.write(plaintext)
+    whole = (size - 1) // CHUNK_BYTES  # the last chunk may be full, and is held back
+    runs = [4] * (whole // 4) + [whole % 4] * (whole % 4 > 0)
+    assert [len(piece) // SEALED_CHUNK_BYTES for piece in pieces] == runs
+    assert sealer.plaintext_sealed == whole * CHUNK_BYTES
+    sealer.close()
+    one_by_one = io.BytesIO()
+    slow = ChunkSealer(KEY, one_by_one.write)
+    for start in range(0, size, CHUNK_BYTES - 1):
+        slow.write(plaintext[start : start + CHUNK_BYTES - 1])
+    slow.close()
+    assert b"".join(pieces) == one_by_one.getvalue()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_round_trip(size: int, any_identity: PublicIdentity, encrypt: Encrypt) -> None:
     plaintext = noise(size)
