@@ -43,7 +43,7 @@ _COPIES = {
     Aim.IDLE: 0.3,
     Aim.PRESS: 0.7,
     Aim.FLUSH: 1.3,
-    Aim.LIVE: 4.0,
+    Aim.LIVE: 3.0,
     Aim.STOP: 2.0,
     Aim.SEAL: 2.0,
     Aim.SEALED: 0.4,
