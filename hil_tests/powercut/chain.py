@@ -14,15 +14,14 @@ from hil_tests.board.faults import CardLayer, delayed
 from hil_tests.powercut.board import CutBoard
 from hil_tests.powercut.copies import Copier, Copy
 from hil_tests.powercut.copyjudge import CopyJudge
+from hil_tests.powercut.dock import docked
 from hil_tests.powercut.judge import Judge, Left
 from hil_tests.powercut.life import PATIENCE_S, Life, wait_until
 from hil_tests.powercut.record import Kind as Told
 from hil_tests.powercut.record import Told as Event
 from hil_tests.powercut.recovering import RecoveryBoard
 from hil_tests.powercut.results import Aim, ChainPlan, ChainResult, Cut, Kind
-from hil_tests.powercut.stage import FULL_CONFIG, SERIAL_PORT, Stage, dock_config
-from tests.campaign.offload_cable import LineCable
-from tests.campaign.offload_processes import AgentSpec, start_process
+from hil_tests.powercut.stage import FULL_CONFIG, SERIAL_PORT, Stage
 from tests.campaign.report import build
 
 __all__ = ["run_chain"]
@@ -49,6 +48,7 @@ class _Chain:
         self._line = directory / "tty-camera" if docked else None
         self._board = CutBoard(directory, card, kernel=kernel, dock_line=self._line)
         self._judge = Judge(stage, plan.window_s, directory / "store" if docked else None)
+        self.waits_quarantine = False
         self._left: Left | None = None
         self._judged: Future[Cut] | None = None
         self._cuts: list[Cut] = []
@@ -126,6 +126,8 @@ class _Chain:
         if self._plan.copies:
             copier = Copier(self._board.processes, self._board.card.path, self._directory, self._stored)
         life = Life(self._board, self._plan, self._random, copier)
+        if self.waits_quarantine:
+            life.quarantined = self._quarantined
         life.lead(aim)
         self._board.cut_power()
         record = self._board.record
@@ -139,6 +141,9 @@ class _Chain:
     def _stored(self) -> frozenset[str]:
         """Name the clips that the dock's store has now."""
         return frozenset(path.name for path in (self._directory / "store" / "clips").glob("*/[!.]*"))
+
+    def _quarantined(self) -> bool:
+        return any((self._directory / "store" / "quarantine").glob("*/*/*"))
 
     def _end(self) -> None:
         """Start a last time, let everything be recovered, stop in order, and look at the whole card."""
@@ -170,30 +175,16 @@ def _published(steps: Iterator[Event]) -> Iterator[str]:
             yield renamed
 
 
-@contextlib.contextmanager
-def _dock(directory: Path, stage: Stage, plan: ChainPlan) -> Iterator[None]:
-    """Have a dock at the other end of the camera's line: on the host, where no power is cut."""
-    if plan.kind is not Kind.OFFLOAD:
-        yield
-        return
-    cable = LineCable(directory, lambda _: None)
-    (directory / "dock.toml").write_text(dock_config(stage, cable.dock_path), encoding="utf-8")
-    agent = start_process(AgentSpec(directory / "dock.toml", directory / "agent.told"))
-    try:
-        yield
-    finally:
-        agent.terminate()
-        agent.join(30)
-        if agent.is_alive():
-            agent.kill()
-        cable.close()
-
-
-def run_chain(directory: Path, stage: Stage, plan: ChainPlan, kernel: Path) -> ChainResult:
-    """Run one chain; its directory is removed unless it found a fault."""
+def run_chain(
+    directory: Path, stage: Stage, plan: ChainPlan, kernel: Path, *, spoils: bool = False
+) -> ChainResult:
+    """Run one chain; its directory is removed unless it found a fault. `spoils`: see `docked`."""
     directory.mkdir(parents=True)
-    with _dock(directory, stage, plan):
-        result = _Chain(directory, stage, plan, kernel).run()
+    dock = docked(directory, stage, spoils=spoils) if plan.kind is Kind.OFFLOAD else contextlib.nullcontext()
+    with dock:
+        chain = _Chain(directory, stage, plan, kernel)
+        chain.waits_quarantine = spoils
+        result = chain.run()
     if not result.fault:
         shutil.rmtree(directory)
     return result

@@ -14,7 +14,7 @@ from hil_tests.powercut.results import Cut, Kind, Way
 __all__ = ["CopyJudge"]
 
 _LOOK_S = 0.001
-_SHARES = (0.35, 0.2)  # of recoveries that are copied themselves: of a copy, and of a copy of its recovery
+_SHARES = (0.4, 0.2)  # of recoveries that are copied themselves: of a copy, and of a copy of its recovery
 _WITHIN_S = 0.15
 _FILLER_GOES = 0.7
 

@@ -42,12 +42,11 @@ _COPIES = {
     Aim.RECOVERY: 1.0,
     Aim.IDLE: 0.3,
     Aim.PRESS: 0.7,
-    Aim.FLUSH: 1.3,
-    Aim.LIVE: 3.0,
-    Aim.STOP: 2.0,
-    Aim.SEAL: 2.0,
+    Aim.FLUSH: 2.0,
+    Aim.LIVE: 5.0,
+    Aim.STOP: 2.5,
+    Aim.SEAL: 3.0,
     Aim.SEALED: 0.4,
-    Aim.OFFLOAD: 1.5,
 }
 _LONG_COPIES = {**_COPIES, Aim.FLUSH: 4.0, Aim.LIVE: 1.0}
 _OFFLOAD_COPIES: Mapping[Aim, float] = {Aim.RECOVERY: 1.0, Aim.OFFLOAD: 1.5}
@@ -72,6 +71,8 @@ class Life:
         self._copier = copier
         self._numbers = {Kind.LONG: _LONG_COPIES, Kind.OFFLOAD: _OFFLOAD_COPIES}.get(plan.kind, _COPIES)
         self._lift_s: float | None = None
+        self.quarantined: Callable[[], bool] | None = None
+        """If set, power is cut once this holds, or the camera lets go of the clip."""
         self.copies: list[Copy] = []
         self.pressed_ns = self.stopped_ns = 0
 
@@ -140,6 +141,10 @@ class Life:
 
     def _deliver(self) -> None:
         """Let the dock take clips: any instant of that, or one after a step of a delivery has begun."""
+        quarantined = self.quarantined
+        if quarantined is not None:
+            self._wait(lambda: quarantined() or self._delivers("rename clip"))
+            raise _ThereError
         chosen = [self._random.choice(steps) for steps in _DELIVERY_NAMES]
         cuts = self._random.randrange(len(chosen) + 2)  # two of them: any instant
         self._dwell(Aim.OFFLOAD, _DELIVERY_S if cuts >= len(chosen) else 0.5, cuts=cuts >= len(chosen))
