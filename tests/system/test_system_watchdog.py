@@ -23,7 +23,7 @@ from device.service import ServiceParts
 from evidence.frames import EncodedFrame, Span
 from evidence.storage import AppendFile, PosixAppendFile
 from preroll.watchdog import stopped_parts
-from tests.campaign.leaks import find_canary
+from tests.campaign.leaks import find_canary, new_files
 
 if TYPE_CHECKING:
     from tests.system.conftest import Camera, MakeCamera, Opened
@@ -215,11 +215,24 @@ class Manager:
         self._socket.close()
 
 
+_KEPT_BY_THE_SYSTEM = ("/var/log/journal", "/run/log/journal", "/var/lib/systemd/coredump", "/var/crash")
+
+
+def kept_by_the_system(since_ns: int) -> Iterator[Path]:
+    """Give what the machine's journal, and whatever takes its core dumps, have written since then."""
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text()
+    of_cores = [str(Path(pattern.strip()).parent)] if pattern.startswith("/") else []
+    for place in map(Path, (*_KEPT_BY_THE_SYSTEM, *of_cores)):
+        if place.is_dir():
+            yield from new_files(place, since_ns)
+
+
 class Service:
     """A guarded camera process, its canary, and everything that it could leave behind."""
 
     def __init__(self, place: Path, config: str) -> None:
         self.place = place
+        self._began_ns = time.time_ns()
         (place / "device.toml").write_text(config)
         self.canary = bytes(random.SystemRandom().choices(range(1, 256), k=24))
         self.manager = Manager(place, 3.0)
@@ -252,14 +265,20 @@ class Service:
     def order(self, word: str) -> int:
         self.wait_for("filled")
         self.wait_for("recording")
+        assert self.memory_kib("VmSwap") == 0
+        assert self.memory_kib("VmLck") > 0  # so it stays 0, also on a machine that has swap
         assert self.process.stdin is not None
         self.process.stdin.write(f"{word}\n")
         self.process.stdin.flush()
         return self.manager.supervise(self.process)
 
+    def memory_kib(self, key: str) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(f"{key}:")))
+
     def leaks(self) -> list[Path]:
-        """Files that hold the canary: in the camera's place, where cores fall, where temporary files lie."""
-        places = {*self.place.rglob("*"), *ROOT.glob("core*")}
+        """Files that hold the canary: the camera's, temporary ones, cores, the journal."""
+        places = {*self.place.rglob("*"), *ROOT.glob("core*"), *kept_by_the_system(self._began_ns)}
         return find_canary((path for path in places if path.is_file()), self.canary)
 
 
