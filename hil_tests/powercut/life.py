@@ -37,6 +37,8 @@ _GOING = RELEASE_STEPS.index("rename clip")
 _SEALED = SEAL_STEPS.index("rename .manifest.json.tmp")
 _SEAL_NAMES = tuple(step for step in SEAL_STEPS[:_SEALED] if step.endswith(".tmp"))
 _DELIVERY_NAMES = (RECEIPT_STEPS, RELEASE_STEPS[:_GOING], RELEASE_STEPS[_GOING:])
+_OF_EACH = 2  # steps of a receipt, of a release, of a deletion, at which a card is copied
+_AT_ANY = 0.3  # of deliveries: cut at any instant instead
 _COPIES = {
     Aim.START: 0.25,
     Aim.RECOVERY: 1.0,
@@ -49,7 +51,7 @@ _COPIES = {
     Aim.SEALED: 0.4,
 }
 _LONG_COPIES = {**_COPIES, Aim.FLUSH: 4.0, Aim.LIVE: 1.0}
-_OFFLOAD_COPIES: Mapping[Aim, float] = {Aim.RECOVERY: 1.0, Aim.OFFLOAD: 1.5}
+_OFFLOAD_COPIES: Mapping[Aim, float] = {Aim.RECOVERY: 0.5, Aim.SEALED: 1.0, Aim.OFFLOAD: 2.0}
 _FILL = """\
 rm -f /mnt/card/filler
 set -- $(stat -f -c '%a %S' /mnt/card)
@@ -129,7 +131,7 @@ class Life:
         name = self._clip()
         count = self._number(Aim.SEAL)
         last = self._aim is Aim.SEAL
-        chosen = sorted(self._random.sample(range(len(_SEAL_NAMES)), count + last))
+        chosen = self._places(len(_SEAL_NAMES), count + last)
         for index, number in enumerate(chosen):
             step = _SEAL_NAMES[number]
             self._reach(lambda step=step: self._begun(step, name) or self._ended())  # type: ignore[misc]  # bound now
@@ -145,25 +147,32 @@ class Life:
         if quarantined is not None:
             self._wait(lambda: quarantined() or self._delivers("rename clip"))
             raise _ThereError
-        chosen = [self._random.choice(steps) for steps in _DELIVERY_NAMES]
-        cuts = self._random.randrange(len(chosen) + 2)  # two of them: any instant
-        self._dwell(Aim.OFFLOAD, _DELIVERY_S if cuts >= len(chosen) else 0.5, cuts=cuts >= len(chosen))
-        for index, step in enumerate(chosen):
-            with contextlib.suppress(TimeoutError):  # so late is as good an instant as any
-                self._wait(lambda step=step: self._delivers(step), _STEP_PATIENCE_S)  # type: ignore[misc]  # bound now
-            if self._aim is Aim.OFFLOAD and index == cuts:
-                time.sleep(self._random.uniform(0, _STEP_S))
-                raise _ThereError
+        if self._random.random() < _AT_ANY:
+            self._dwell(Aim.OFFLOAD, _DELIVERY_S)
+        chosen = [steps[index] for steps in _DELIVERY_NAMES for index in self._places(len(steps), _OF_EACH)]
+        last = self._random.choice((self._random.randrange(len(chosen)), len(chosen)))
+        for step in chosen[:last]:
+            self._await_delivery(step)
             if self._copier is not None:
                 self._copy(Aim.OFFLOAD)
+        if last < len(chosen):
+            self._await_delivery(chosen[last])
+        time.sleep(self._random.uniform(0, _STEP_S))
         raise _ThereError
 
-    def _dwell(self, aim: Aim, begin_s: float, end_s: float = 0.0, *, cuts: bool = True) -> None:
+    def _await_delivery(self, step: str) -> None:
+        with contextlib.suppress(TimeoutError):  # so late is as good an instant as any
+            self._wait(lambda: self._delivers(step), _STEP_PATIENCE_S)
+
+    def _places(self, length: int, count: int) -> list[int]:
+        return sorted(self._random.sample(range(length), count))
+
+    def _dwell(self, aim: Aim, begin_s: float, end_s: float = 0.0) -> None:
         """Be in a part of life that lasts from `begin_s` (0 if only one time is given) to `end_s` from now."""
         if not end_s:
             begin_s, end_s = 0.0, begin_s
         now_s = time.monotonic()
-        here = self._aim is aim and cuts
+        here = self._aim is aim
         until_s = now_s + self._random.uniform(begin_s, end_s)
         times = sorted(now_s + self._random.uniform(begin_s, end_s) for _ in range(self._number(aim)))
         for time_s in times:
