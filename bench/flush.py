@@ -165,7 +165,7 @@ _CARDS = (
 
 def flush_bench(stream: FrameStream, *, seconds: float) -> Section:
     """Measure all cards, round robin, for about so many seconds."""
-    rounds = max(1, min(9, int(seconds / 15)))  # a round takes some 15 s: 36 MiB on each card
+    rounds = max(1, min(9, round(seconds / 13)))  # a round takes some 13 s: 36 MiB on each card
     found: dict[str, list[Flush]] = {name: [] for name, _ in _CARDS}
     plain: dict[str, list[float]] = {name: [] for name, _ in _CARDS}
     payload = [stream.frame(number, 0).data for number in range(31 * round(NS_PER_S / stream.frame_ns))]
