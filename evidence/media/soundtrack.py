@@ -83,7 +83,8 @@ class Soundtrack:
     def advance(self, video_ns: int) -> list[EncodedFrame]:
         """Return the frames to mux now that the picture has come to `video_ns`. None lies beyond that time."""
         frames = self._follow_on(video_ns)
-        frames += self._fill(video_ns, video_ns - self._lag_ns)
+        if not self._is_level(video_ns):
+            frames += self._fill(video_ns, video_ns - self._lag_ns)
         return frames
 
     def finish(self, end_ns: int) -> list[EncodedFrame]:
@@ -119,6 +120,15 @@ class Soundtrack:
             frames.append(EncodedFrame(Track.AUDIO, last.data, begun_ns, begun_ns, start_ns - begun_ns, True))
             last = self._last = _Placed(frame.data, start_ns, start_ns + frame.duration_ns, True)
         return frames
+
+    def _is_level(self, video_ns: int) -> bool:
+        """Whether sound has come as far as the picture, so that there is nothing to `_fill`."""
+        last = self._last
+        if last is None or not last.sound or last.end_ns + _FRAME_NS <= video_ns:
+            return False
+        if self._pending:
+            return self._pending[0].pts_ns > max(video_ns, last.start_ns + _LEAST_NS)
+        return not self._by_policy(last.end_ns)
 
     def _fill(self, sound_until_ns: int, silence_until_ns: int) -> Iterator[EncodedFrame]:
         """Place real frames that begin by the one time, and silence in want of them up to the other."""
