@@ -122,7 +122,7 @@ class FilePartialWriter:
     def _begin_sync(self) -> None:
         step(Operation.SYNC, self._path)
         start, self._unsynced = self._size - self._unsynced, 0
-        self._syncing = self._helper.submit(self._sync_and_drop, start, self._size - start)
+        self._syncing = self._helper.submit(self._sync_stretch, start, self._size - start)
 
     def _await_sync(self) -> None:
         syncing, self._syncing = self._syncing, None
@@ -133,13 +133,17 @@ class FilePartialWriter:
         except OSError as error:
             raise StorageError(f"cannot sync {self._path.name}", error) from error
 
-    def _sync_and_drop(self, start: int, length: int) -> None:
-        """Sync, then let go of the pages: they are read from storage next; fresh ones cost more than a core."""
-        os.fdatasync(self._fd)
-        os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
+    def _sync_stretch(self, start: int, length: int) -> None:
+        _sync_and_drop(self._fd, start, length)
         self._durable = start + length
         if self.follower:
             self.follower.durable(self._durable)
+
+
+def _sync_and_drop(fd: int, start: int, length: int) -> None:
+    """Sync, then let go of the pages: they are read from storage next, and fresh ones cost more than a core."""
+    os.fdatasync(fd)
+    os.posix_fadvise(fd, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _require_size(name: str, present: int, start: int) -> None:
