@@ -215,7 +215,10 @@ def _why_held(figures: Figures) -> str:
     """Say why a hold was long, if it was not for what is done in it."""
     own_ms = figures.lock_own_ms[-1]
     if own_ms > _GOAL_LOCK_MS:
-        return f"A thread computed for {own_ms:.3f} ms while it held the lock."
+        return (
+            f"A thread computed for {own_ms:.3f} ms while it held the lock, by a clock that takes interrupts, "
+            "and what a hypervisor gave to others, for the thread's own."
+        )
     return (
         f"No thread computed for longer than {own_ms:.3f} ms while it held the lock. In the longest hold it "
         "had lost its processor or the interpreter to another: more threads want to run than there are cores."
