@@ -2,29 +2,31 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil_tests.board.kernel import CHECKOUT
-from hil_tests.board.protocol import Board, BoardError, Finished, LineChange, PinEdge, PinTime, Service
+from hil_tests.board.protocol import Board, BoardError, PinEdge, PinTime, Service
+from hil_tests.clips import PREROLL, VaultCopy
+from hil_tests.event_log import LogEvent, details, read_events
+from hil_tests.lights import Step, wait_colour, wait_for, wait_signal, wait_state
+from hil_tests.wiring import BUTTON
 
-__all__ = ["BUTTON", "BUZZER", "GREEN", "RED", "VIBRATION", "CameraRig", "CameraSettings", "Keys", "make_keys"]
+__all__ = ["CAMERA_ID", "DOCK_ID", "CameraRig", "CameraSettings", "Keys", "make_keys"]
 
 CAMERA_ID = "cam-bench"
 DOCK_ID = "dock-bench"
-BUTTON, RED, GREEN, BUZZER, VIBRATION = 17, 22, 27, 23, 24
-"""BCM numbers, those of docs/controls.md."""
-_PREROLL = CHECKOUT / ".venv" / "bin" / "preroll"
 _NS_PER_MS = 1_000_000
-_NS_PER_S = 1_000_000_000
-_MARGIN_MS = 300  # beyond the hold, so that it is one
+_MARGIN_MS = 400  # beyond the hold, so that it is one, also where an edge is late
+_POLL_S = 0.1
+_SIGNAL_S = 10.0
 
 _TOML = """\
 [device]
-id = "{camera}"
-vault = "{card}/vault"
-keys = "{files}/keys/camera"
+{identity}
+vault = "{vault}"
+keys = "{keys}"
 
 [camera]
 source = {source}
@@ -44,6 +46,7 @@ limit_mib = 64
 recipients_file = "{files}/keys/agency/identity/recipients.txt"
 window_s = {window_s}
 hold_s = {hold_s}
+{policy}
 
 [dockport]
 serial = [{port}]
@@ -84,51 +87,81 @@ def make_keys(directory: Path) -> Keys:
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """What of the camera's configuration a test may choose; `more` is TOML put at the end."""
+    """What of the camera's configuration a test may choose.
+
+    `policy` is TOML put at the end of `[policy]`, `more` at the end of all.
+    """
 
     source: str = "synthetic"
     width: int = 160
     height: int = 96
-    rate: int = 25
+    rate: int = 15
     bitrate_kbps: int = 300
     gop_s: float = 0.4
     microphone: str = "synthetic"
     window_s: float = 2.0
     hold_s: float = 0.5
     docked: bool = False
+    policy: str = ""
     more: str = ""
 
 
 class CameraRig:
-    """One camera. The card must be mounted before `start`."""
+    """One camera. The card must be mounted before `start`. `nobody`: it has no keys yet, and no id."""
 
-    def __init__(self, board: Board, keys: Keys, settings: CameraSettings | None = None) -> None:
+    def __init__(
+        self, board: Board, keys: Keys, settings: CameraSettings | None = None, *, nobody: bool = False
+    ) -> None:
+        self._keys_at = f"{board.places.card}/no-keys" if nobody else f"{board.places.files}/keys/camera"
+        self._nobody = nobody
         self.board = board
         self.keys = keys
         self.settings = settings or CameraSettings()
         self.service: Service | None = None
-        self.vault = f"{board.places.card}/vault"
+        self.vault = f"{board.places.card}/{'nobodys' if nobody else 'vault'}"
         board.put(keys.directory, "keys")
-        self._config = self._write_config()
+        self.config = f"{board.places.files}/device.toml"
 
-    def start(self) -> Service:
-        """Start the firmware."""
-        command = [self.board.places.preroll, "device", "run", "--config", self._config]
-        self.service = self.board.start("camera", *command)
+    def start(self, *command: str, environment: Mapping[str, str] | None = None) -> Service:
+        """Start the firmware; `command` stands before its arguments in place of `preroll device run`."""
+        self._write_config()
+        command = command or (self.board.places.preroll, "device", "run")
+        self.service = self.board.start("camera", *command, "--config", self.config, environment=environment)
         return self.service
+
+    def run_with(self, settings: CameraSettings) -> None:
+        """Have the firmware run with these settings, ready; restarts it if it does not so already."""
+        if self._is_running and settings == self.settings and self._is_idle():
+            return
+        if self._is_running:
+            self.stop()
+        self.settings = settings
+        since_ns = self.board.now_ns()
+        self.start()
+        self.wait_events(lambda events: bool(details(events, "power_on", "source", since_ns=since_ns)), "start")
+        if "stealth = true" not in settings.policy:
+            self.wait_ready(since_ns=since_ns)
 
     def stop(self) -> int:
         """Stop it in order; returns its exit status."""
         assert self.service is not None
         return self.service.stop()
 
-    def wait_ready(self, *, since_ns: int = 0, timeout_s: float = 60) -> LineChange:
-        """Wait for the flash that says ready: green without red."""
-        return self._wait_light(GREEN, since_ns, timeout_s)
+    def wait_ready(self, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+        """Wait for the flash that says ready."""
+        return wait_colour(self.board, "green", since_ns=since_ns, timeout_s=timeout_s)
 
-    def wait_recording(self, *, since_ns: int = 0, timeout_s: float = 60) -> LineChange:
-        """Wait for the recording light: red without green."""
-        return self._wait_light(RED, since_ns, timeout_s)
+    def wait_recording(self, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+        """Wait for the recording light."""
+        return wait_colour(self.board, "red", since_ns=since_ns, timeout_s=timeout_s)
+
+    def wait_state(self, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+        """Wait for a state in light, sound and vibration, as docs/controls.md has it."""
+        return wait_state(self.board, name, since_ns=since_ns, timeout_s=timeout_s)
+
+    def wait_signal(self, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+        """Wait for a signal, the same."""
+        return wait_signal(self.board, name, since_ns=since_ns, timeout_s=timeout_s)
 
     def press(self) -> PinTime:
         """Close the button's contact; returns when."""
@@ -146,6 +179,33 @@ class CameraRig:
         """Hold long enough to stop; returns when the contact closed."""
         return self.tap(self.settings.hold_s * 1000 + _MARGIN_MS)
 
+    def record(self) -> Step:
+        """Start a clip by a press, and wait for its light."""
+        return self.wait_recording(since_ns=self.tap().after_ns)
+
+    def end(self) -> Step:
+        """End the clip by a hold, and wait for the signal that it has ended."""
+        return self.wait_signal("stopped", since_ns=self.hold().after_ns)
+
+    def be_refused(self, *, tries: int = 3) -> None:
+        """Press, and wait for the refusal in log, light and sound; again where a state's sound ran into it."""
+        for left in reversed(range(tries)):
+            since_ns = self.tap().after_ns
+            self._wait_refusal(since_ns)
+            try:
+                self.wait_signal("refused", since_ns=since_ns, timeout_s=_SIGNAL_S)
+            except (BoardError, AssertionError):
+                if not left:
+                    raise
+            else:
+                return
+
+    def wait_stop(self, ended: str, *, since_ns: int) -> None:
+        """Wait until the event log says that a clip has ended since, and how."""
+        self.wait_events(
+            lambda events: ended in details(events, "stop", "ended", since_ns=since_ns), f"clip ended: {ended}"
+        )
+
     def play(self, levels: Sequence[tuple[bool, float]]) -> list[PinTime]:
         """Give the button's line levels (high is open) at their milliseconds; returns when it had each."""
         return self.board.drive([PinEdge(BUTTON, high, round(ms * _NS_PER_MS)) for high, ms in levels])
@@ -157,60 +217,67 @@ class CameraRig:
 
     def wait_sealed(self, count: int = 1, *, timeout_s: float = 60) -> list[str]:
         """Wait until so many clips have their manifest; returns their paths."""
-        script = (
-            "import glob, sys, time\n"
-            "found, end = [], time.monotonic() + float(sys.argv[3])\n"
-            "while len(found) < int(sys.argv[2]) and time.monotonic() < end:\n"
-            "    time.sleep(0.05)\n"
-            "    found = sorted(glob.glob(sys.argv[1] + '/clips/*/manifest.json'))\n"
-            "print('\\n'.join(each.rpartition('/')[0] for each in found))"
+        sealed: list[str] = []
+        give_up = time.monotonic() + timeout_s
+        while len(sealed) < count and time.monotonic() < give_up:
+            time.sleep(_POLL_S)
+            sealed = [path for path in self.clips() if self.board.exists(f"{path}/manifest.json")]
+        if len(sealed) < count:
+            raise BoardError(f"{len(sealed)} of {count} clips sealed in {timeout_s:g} s; {self._says()}")
+        return sealed
+
+    def events(self) -> list[LogEvent]:
+        """Return what the event log says, oldest first; what is not urgent comes there within a minute."""
+        return read_events(self.board.run("sh", "-c", f"cat {self.vault}/log/*.jsonl").output)
+
+    def wait_events(
+        self, found: Callable[[list[LogEvent]], bool], what: str, *, timeout_s: float = 60
+    ) -> list[LogEvent]:
+        """Wait until the event log says something; returns all of it.
+
+        Raises:
+            BoardError: it doesn't in time.
+        """
+        events: list[LogEvent] = []
+
+        def look(_: object, __: int) -> list[LogEvent] | None:
+            nonlocal events
+            events = self.events()
+            return events if found(events) else None
+
+        try:
+            return wait_for(self.board, look, what, timeout_s)
+        except BoardError as error:
+            raise BoardError(f"{error}; the log's end: {events[-12:]}; {self._says()}") from error
+
+    def copy_vault(self, place: Path) -> VaultCopy:
+        """Copy the vault to the bench's host, to be judged there; the firmware should have stopped."""
+        self.board.get(self.vault, place / "vault")
+        return VaultCopy(place / "vault", self.keys.root, self.keys.identity)
+
+    def _wait_refusal(self, since_ns: int) -> None:
+        self.wait_events(
+            lambda events: bool(details(events, "refusal", "reason", since_ns=since_ns)), "refusal in the log"
         )
-        arguments = [self.vault, str(count), str(timeout_s)]
-        done = self.board.run(self.board.places.python, "-ISc", script, *arguments, timeout_s=timeout_s + 60)
-        found = done.output.split()
-        if len(found) < count:
-            log = self.service.log[-3000:] if self.service else ""
-            raise BoardError(
-                f"{len(found)} of {count} clips sealed in {timeout_s:g} s; the camera says:\n{log}"
-            )
-        return found
 
-    def verify(self, *paths: str) -> Finished:
-        """Verify clips, or the vault, on the board."""
-        root = f"{self.board.places.files}/keys/agency/root/root.pem"
-        identity = f"{self.board.places.files}/keys/agency/identity/identity.txt"
-        command = [self.board.places.preroll, "clip", "verify", *(paths or (self.vault,)), "--ca", root]
-        return self.board.run(*command, "--identity", identity, "--json")
+    @property
+    def _is_running(self) -> bool:
+        return self.service is not None and not self.service.ended
 
-    def _wait_light(self, line: int, since_ns: int, timeout_s: float) -> LineChange:
-        """Wait for red or green alone: the other one is off and stays so, or both would be amber."""
-        other = GREEN if line == RED else RED
-        lit = {RED: False, GREEN: False}
-        start: LineChange | None = None
+    def _is_idle(self) -> bool:
+        """Whether every clip that was begun has ended: a test that failed may leave one open."""
+        kinds = [event.kind for event in self.events()]
+        return kinds.count("start") <= kinds.count("stop") + kinds.count("recovered")
 
-        def alone(change: LineChange) -> bool:
-            nonlocal start
-            if change.line not in lit:
-                return False
-            lit[change.line] = change.high
-            if change.line == line and change.high and not lit[other]:
-                start = change
-                return False
-            # The pair is switched within one go, red first: what follows tells amber from red.
-            ended = start is not None and change.line == line and not change.high
-            if change.line == other and change.high:
-                start = None
-            return ended and start is not None and start.at_ns >= since_ns
+    def _says(self) -> str:
+        return f"the camera says:\n{self.service.log[-3000:]}" if self.service else "no camera was started"
 
-        self.board.wait_change(alone, timeout_s=timeout_s)
-        assert start is not None
-        return start
-
-    def _write_config(self) -> str:
+    def _write_config(self) -> None:
         chosen, places = self.settings, self.board.places
         text = _TOML.format(
-            camera=CAMERA_ID,
-            card=places.card,
+            identity="" if self._nobody else f'id = "{CAMERA_ID}"',
+            keys=self._keys_at,
+            vault=self.vault,
             files=places.files,
             source=json.dumps(chosen.source),
             width=chosen.width,
@@ -221,14 +288,13 @@ class CameraRig:
             microphone=json.dumps(chosen.microphone),
             window_s=float(chosen.window_s),
             hold_s=float(chosen.hold_s),
+            policy=chosen.policy,
             port=json.dumps(places.camera_port) if chosen.docked else "",
         )
-        path = f"{places.files}/device.toml"
-        self.board.write(path, text + chosen.more)
-        return path
+        self.board.write(self.config, text + chosen.more)
 
 
 def _preroll(*arguments: str) -> None:
-    done = subprocess.run([_PREROLL, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([PREROLL, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise BoardError(f"preroll {' '.join(arguments)} failed with {done.returncode}: {done.stderr.strip()}")

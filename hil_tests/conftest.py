@@ -35,6 +35,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): what the board must be able to do")
+    config.addinivalue_line(
+        "markers", "systemd: boots a board of its own with the host's systemd and the real units"
+    )
     path = config.getoption("--bench-report")
     if path:
         command = " ".join(["pytest", *config.invocation_params.args])
@@ -73,12 +76,23 @@ def module_board(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board
         yield booted
 
 
-@contextlib.contextmanager
-def _booted(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
-    needed = {each for marker in request.node.iter_markers("needs") for each in marker.args}
+@pytest.fixture(autouse=True)
+def _able(request: pytest.FixtureRequest) -> None:
+    """Skip a test that needs what the board lacks, also in a module that the board can otherwise run."""
+    if request.node.get_closest_marker("needs"):
+        _skip_unless_able(request.node, request.getfixturevalue("bench"))
+
+
+def _skip_unless_able(node: Any, bench: Board) -> None:
+    needed = {each for marker in node.iter_markers("needs") for each in marker.args}
     missing = sorted(needed - bench.capabilities)
     if missing:
         pytest.skip(f"the board {bench.name!r} has no {', '.join(missing)}")
+
+
+@contextlib.contextmanager
+def _booted(request: pytest.FixtureRequest, bench: Board) -> Iterator[Board]:
+    _skip_unless_able(request.node, bench)
     bench.fresh_card()
     bench.boot()
     bench.mount_card()

@@ -1,10 +1,11 @@
 """When bytes of a file became durable, from the kernel's own trace of ext4's syncs."""
 
 import re
+from collections.abc import Sequence
 
 from hil_tests.board.protocol import Board
 
-__all__ = ["first_sync_ns", "inode", "watch_syncs"]
+__all__ = ["first_syncs_ns", "inode", "watch_syncs"]
 
 _ENTER, _EXIT = "ext4_sync_file_enter", "ext4_sync_file_exit"
 _INODE = re.compile(r"\bino (\d+)\b")
@@ -21,10 +22,13 @@ def inode(board: Board, path: str) -> int:
     return int(board.run("stat", "--format=%i", path).output)
 
 
-def first_sync_ns(board: Board, number: int) -> int:
-    """Return when the first sync of an inode was over: from then on its first bytes survive a power cut."""
+def first_syncs_ns(board: Board, numbers: Sequence[int]) -> list[int]:
+    """Return when the first sync of each inode was over: from then on its first bytes survive a power cut."""
+    found: dict[int, int] = {}
     for event in board.traced():
-        found = _INODE.search(event.text)
-        if event.name == _EXIT and found and int(found[1]) == number:
-            return event.at_ns
-    raise AssertionError(f"inode {number} was never synced")
+        match = _INODE.search(event.text)
+        if event.name == _EXIT and match:
+            found.setdefault(int(match[1]), event.at_ns)
+    missing = set(numbers) - found.keys()
+    assert not missing, f"inodes {missing} were never synced"
+    return [found[number] for number in numbers]

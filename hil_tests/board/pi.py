@@ -7,6 +7,7 @@ from typing import Protocol
 
 from hil_tests.board.protocol import BoardError, Capability, PinEdge, PinTime, Places, Service
 from hil_tests.board.remote import RemoteComputer
+from hil_tests.wiring import BUTTON, HOLSTER
 
 __all__ = ["PiBoard", "Switch"]
 
@@ -53,8 +54,10 @@ class PiBoard(RemoteComputer):
     def capabilities(self) -> frozenset[Capability]:
         """What it can do, as far as wiring and kernel go; known once it has booted."""
         able = {Capability.HARD_CUT, Capability.CLOCK}
-        if self._inputs:
+        if BUTTON in self._inputs:
             able.add(Capability.INPUTS)
+        if HOLSTER in self._inputs:
+            able.add(Capability.TRIGGER_LINE)
         if self._info.get("traces"):
             able |= {Capability.LINE_TIMES, Capability.TRACE}
         if self._info.get("gadget"):

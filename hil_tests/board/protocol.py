@@ -31,7 +31,9 @@ class Capability(enum.StrEnum):
     HARD_CUT = "hard_cut"
     """Power goes from one instant to the next, without a word to the kernel."""
     INPUTS = "inputs"
-    """Button and trigger lines can be driven."""
+    """The button's line can be driven."""
+    TRIGGER_LINE = "trigger_line"
+    """A trigger line can be driven too, GPIO5."""
     EXACT_INPUTS = "exact_inputs"
     """A train of edges comes at its times to 0.2 ms."""
     LINE_TIMES = "line_times"
@@ -131,6 +133,11 @@ class Service(Protocol):
     @property
     def log(self) -> str:
         """What it printed so far, kept also after a power cut."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
         ...
 
     def wait_log(self, text: str, *, timeout_s: float = 60) -> None:

@@ -1,0 +1,213 @@
+"""What the lines show, by the kernel's times: colours, pulses, and which row of the table they make.
+
+Red and green are switched one after the other within one go of the firmware; what lies between is shorter than
+`_BLINK_NS` and is no colour. Lengths are compared generously, because a bench's machine has other things to do;
+a state is shown once one whole round of its pattern came out right, so a round that the machine held up costs
+time and not the test.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from hil_tests.board.protocol import Board, BoardError, LineChange
+from hil_tests.light_table import Row, light_table
+from hil_tests.wiring import BUZZER, GREEN, RED, VIBRATION
+
+__all__ = ["Step", "colours", "pulses", "wait_colour", "wait_for", "wait_signal", "wait_state"]
+
+_T = TypeVar("_T")
+_COLOURS = {(False, False): "off", (True, False): "red", (False, True): "green", (True, True): "amber"}
+_BLINK_NS = 45_000_000
+_NS_PER_MS = 1_000_000
+_REST_NS = 300_000_000
+"""Longer than any pause within a sound, shorter than any between two."""
+_POLL_S = 0.02
+_TELL = 24
+
+
+@dataclass(frozen=True)
+class Step:
+    """The light had a colour, or another line was on, from one instant to another; `None`: it still is."""
+
+    colour: str
+    since_ns: int
+    until_ns: int | None
+
+    def lasted_ns(self, now_ns: int) -> int:
+        """Return how long it was so, or has been so by now."""
+        return (now_ns if self.until_ns is None else self.until_ns) - self.since_ns
+
+
+def colours(changes: Sequence[LineChange], now_ns: int) -> list[Step]:
+    """Return what the light showed, in order; the last step is open, and left out while it may be a blink."""
+    moments: list[tuple[int, str]] = []
+    lit = {RED: False, GREEN: False}
+    for change in changes:
+        if change.line in lit:
+            lit[change.line] = change.high
+            moments.append((change.at_ns, _COLOURS[lit[RED], lit[GREEN]]))
+    steps: list[Step] = []
+    for (at_ns, colour), (end_ns, _) in itertools.pairwise([*moments, (now_ns, "")]):
+        if end_ns - at_ns >= _BLINK_NS:
+            begun_ns = at_ns
+            if steps and steps[-1].colour == colour:
+                begun_ns = steps.pop().since_ns
+            elif steps:
+                steps[-1] = Step(steps[-1].colour, steps[-1].since_ns, at_ns)
+            steps.append(Step(colour, begun_ns, None))
+    return steps
+
+
+def pulses(changes: Sequence[LineChange], line: int) -> list[Step]:
+    """Return when a line was on, in order; the last one may still be."""
+    found: list[Step] = []
+    for change in changes:
+        if change.line != line:
+            continue
+        open_ns = found[-1].since_ns if found and found[-1].until_ns is None else None
+        if change.high and open_ns is None:
+            found.append(Step("on", change.at_ns, None))
+        elif not change.high and open_ns is not None:
+            found[-1] = Step("on", open_ns, change.at_ns)
+    return found
+
+
+def wait_for(
+    board: Board, find: Callable[[list[LineChange], int], _T | None], what: str, timeout_s: float = 60
+) -> _T:
+    """Return what `find` finds in all changes of this boot and the time up to which they are whole.
+
+    Raises:
+        BoardError: it finds nothing in time; the last changes are in the message.
+    """
+    give_up = time.monotonic() + timeout_s
+    while True:
+        now_ns = board.now_ns()  # the agent tells what has changed before it answers
+        changes = board.changes()
+        found = find(changes, now_ns)
+        if found is not None:
+            return found
+        if time.monotonic() > give_up:
+            raise BoardError(f"no {what} within {timeout_s:g} s; the last changes: {changes[-_TELL:]}")
+        time.sleep(_POLL_S)
+
+
+def wait_colour(board: Board, colour: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+    """Return the first step of a colour that began at `since_ns` or later."""
+
+    def find(changes: list[LineChange], now_ns: int) -> Step | None:
+        steps = colours(changes, now_ns)
+        return next((step for step in steps if step.colour == colour and step.since_ns >= since_ns), None)
+
+    return wait_for(board, find, f"{colour} light", timeout_s)
+
+
+def wait_state(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+    """Wait for one whole round of a state's pattern from `since_ns` on; returns its first step."""
+    row = light_table()[name]
+
+    def find(changes: list[LineChange], now_ns: int) -> Step | None:
+        steps = [step for step in colours(changes, now_ns) if step.since_ns >= since_ns]
+        rounds = (steps[start : start + len(row.light)] for start in range(len(steps) - len(row.light) + 1))
+        return next((found[0] for found in rounds if _is_round(row, found, now_ns)), None)
+
+    found = wait_for(board, find, f"light of {name}", timeout_s)
+    if row.vibration:
+        _wait_pulses(board, row, since_ns, timeout_s)
+    return found
+
+
+def wait_signal(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+    """Wait for a signal that began at `since_ns` or later, in sound, vibration and light; its first pulse."""
+    row = light_table()[name]
+    first = _wait_pulses(board, row, since_ns, timeout_s)
+    length_ns = sum(ms for _, ms in row.light) * _NS_PER_MS
+
+    def seen(changes: list[LineChange], now_ns: int) -> list[str] | None:
+        if now_ns < first.since_ns + length_ns:
+            return None
+        shown, at_ns = [], first.since_ns
+        for _, milliseconds in row.light:
+            middle_ns = at_ns + milliseconds * _NS_PER_MS // 2
+            shown.append(_colour_at(changes, middle_ns))
+            at_ns += milliseconds * _NS_PER_MS
+        return shown
+
+    shown = wait_for(board, seen, f"light of {name}", timeout_s)
+    assert shown == [colour for colour, _ in row.light], f"{name} showed {shown}"
+    return first
+
+
+def _wait_pulses(board: Board, row: Row, since_ns: int, timeout_s: float) -> Step:
+    """Wait for a row's sound with its vibration; returns the first pulse.
+
+    Which row it was: the nearest of those with as many pulses, so that a machine under load may stretch them.
+    """
+
+    def find(changes: list[LineChange], now_ns: int) -> Step | None:
+        heard, felt = (_groups(pulses(changes, line), now_ns) for line in (BUZZER, VIBRATION))
+        for group in heard if row.buzzer else felt:
+            nearest = _nearest(_beside(group, heard), _beside(group, felt), now_ns)
+            if group[0].since_ns >= since_ns and nearest == (row.buzzer, row.vibration):
+                return group[0]
+        return None
+
+    return wait_for(board, find, f"sound and vibration of {row.name}", timeout_s)
+
+
+def _beside(group: Sequence[Step], groups: Sequence[Sequence[Step]]) -> Sequence[Step]:
+    """Return the group that began together with this one."""
+    at_ns = group[0].since_ns
+    return next((each for each in groups if abs(each[0].since_ns - at_ns) < _BLINK_NS), ())
+
+
+def _groups(found: Sequence[Step], now_ns: int) -> list[list[Step]]:
+    """Return pulses that belong together; what may still go on is left out."""
+    groups: list[list[Step]] = []
+    for step in found:
+        if groups and step.since_ns - (groups[-1][-1].until_ns or now_ns) < _REST_NS:
+            groups[-1].append(step)
+        else:
+            groups.append([step])
+    return [each for each in groups if each[-1].until_ns is not None and now_ns - each[-1].until_ns >= _REST_NS]
+
+
+def _nearest(heard: Sequence[Step], felt: Sequence[Step], now_ns: int) -> tuple[tuple[int, ...], ...]:
+    def distance(row: Row) -> float:
+        wanted = (*row.buzzer, *row.vibration)
+        return sum(
+            abs(step.lasted_ns(now_ns) / _NS_PER_MS - milliseconds)
+            for step, milliseconds in zip((*heard, *felt), wanted, strict=True)
+        )
+
+    rows = [
+        row
+        for row in light_table().values()
+        if len(row.buzzer) == len(heard) and len(row.vibration) == len(felt)
+    ]
+    nearest = min(rows, key=distance, default=None)
+    return () if nearest is None else (nearest.buzzer, nearest.vibration)
+
+
+def _is_round(row: Row, steps: Sequence[Step], now_ns: int) -> bool:
+    if any(step.until_ns is None for step in steps):
+        return False
+    return all(
+        step.colour == colour and _is_about(step.lasted_ns(now_ns), milliseconds)
+        for step, (colour, milliseconds) in zip(steps, row.light, strict=True)
+    )
+
+
+def _is_about(length_ns: int, milliseconds: int) -> bool:
+    return abs(length_ns / _NS_PER_MS - milliseconds) <= 50 + 0.3 * milliseconds
+
+
+def _colour_at(changes: Sequence[LineChange], at_ns: int) -> str:
+    lit = {RED: False, GREEN: False}
+    for change in changes:
+        if change.line in lit and change.at_ns <= at_ns:
+            lit[change.line] = change.high
+    return _COLOURS[lit[RED], lit[GREEN]]
