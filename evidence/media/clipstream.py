@@ -201,6 +201,7 @@ class MediaWriter:
         self._mp4.close()
         if self.plaintext_bytes and self.plaintext_bytes % AGE_CHUNK_BYTES == 0:
             self._mp4.write_free(free_box(BOX_HEADER_BYTES))
+        self._tell = None  # what listens holds this object: without a cycle both go at once
 
     def _write_sound(self, frames: list[EncodedFrame]) -> None:
         for frame in frames:

@@ -1,9 +1,11 @@
 """The media of a clip put together: what its bytes hold at any time, and chunks that keep no media waiting."""
 
+import gc
 import io
 import itertools
 import resource
 import struct
+import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -345,3 +347,34 @@ def test_memory_stays_flat_over_twenty_minutes(video: Video) -> None:
     assert put_in > 12_000_000
     assert written > put_in - 20_000
     assert resident_bytes() - settled < 3_000_000
+
+
+def test_writer_that_has_closed_goes_at_once_with_its_buffers(video: Video) -> None:
+    frames = video(30, 40, b_frames=False)
+
+    class Listener:
+        def __init__(self) -> None:
+            self.media = MediaWriter(
+                frames[0],
+                VideoFormat(320, 180, Fraction(30)),
+                sound_from_ns=None,
+                utc=None,
+                sink=lambda _data: None,
+                on_fragment=self.hear,
+            )
+
+        def hear(self, _fragment: Fragment) -> None:
+            assert self.media is not None
+
+    gc.collect()
+    gc.disable()  # what lives on in a cycle would only go when the collector comes to it, minutes later
+    try:
+        listener = Listener()
+        for frame in frames[:40]:
+            listener.media.write(frame)
+        listener.media.close()
+        gone = weakref.ref(listener.media), weakref.ref(listener)
+        del listener
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
