@@ -101,9 +101,8 @@ def markdown(
         "",
         f"Written by `{command}`. Machine: {machine_name}.",
         "",
-        "Each figure is the median of interleaved runs with, in brackets, the least and the greatest. The",
-        "machine had other work to do meanwhile: milliseconds hold nowhere else, ratios hold better. Peers",
-        "were run in the same call, on the same frames.",
+        "Each figure is the median of interleaved runs with, in brackets, the least and the greatest. Peers",
+        "were run in the same call, on the same frames: ratios hold elsewhere, milliseconds do not.",
     ]
     lines += _summary(sections)
     for section in sections:
