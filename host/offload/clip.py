@@ -218,7 +218,7 @@ class ClipOffload:
             nonlocal done
             done += count
             turn.tick()
-            self._watch.progress(self._key.clip, done, self._announced_bytes)
+            self._watch.progress(self._key.clip, min(done, self._announced_bytes), self._announced_bytes)
 
         with self._station.turns.turn() as turn:
             taken = self._station.intake.take(self._opened(), self._moment(), advance)

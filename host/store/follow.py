@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from evidence.cipherpass import CiphertextPass
 from evidence.documents import Manifest
 from evidence.errors import EvidenceError
-from evidence.storage import StorageError
 from host.store.direct import BLOCK_BYTES, DirectFile, OpenFile
 from host.store.errors import StoreError
 from host.store.readback import Verified, read_in_step
@@ -110,13 +109,13 @@ class Follower:
         told = 0
         while self._thread.is_alive():
             self._thread.join(_LOOK_S)
-            told, before = self._position, told
-            advance(told - before)
+            position = self._position
+            advance(position - told)
+            told = position
         advance(self._position - told)
-        unchanged = self._state == _state(self._directory / CIPHERTEXT)
-        if not unchanged or self._journal_state != _state(self._directory / JOURNAL):
-            return None
-        return self._verified
+        read = (self._state, self._journal_state)
+        now = (_state(self._directory / CIPHERTEXT), _state(self._directory / JOURNAL))
+        return self._verified if read == now and None not in now else None
 
     def _run(self) -> None:
         try:
@@ -150,18 +149,23 @@ class Follower:
         bound = self._mark.bound if growing else None
         return DirectFile(self._directory / name, self._opener, bound=bound, buffer_bytes=buffer_bytes)
 
-    def _in_place(self) -> tuple[tuple[int, int], ...]:
+    def _in_place(self) -> tuple[tuple[int, ...], ...]:
         """Return device and inode of what has the names of the files now."""
-        return tuple(_state(self._directory / name)[:2] for name in (CIPHERTEXT, JOURNAL))
+        states = (_state(self._directory / name) for name in (CIPHERTEXT, JOURNAL))
+        return tuple(state[:2] if state else () for state in states)
 
     def _count(self, count: int) -> None:
         self._position += count
 
 
-def _state(path: Path) -> _State:
-    """Return what tells whether a file is still the same, and has still the same content."""
+def _state(path: Path) -> _State | None:
+    """Return what tells whether a file is still the same with the same content; `None` if that cannot be seen.
+
+    Then nothing counts, and the reading of the whole clip meets the error.
+    """
     try:
         found = path.lstat()
     except OSError as error:
-        raise StorageError(f"cannot look at {path.name}", error) from error
+        _logger.warning("cannot look at %s: %s", path.name, error.strerror)
+        return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
