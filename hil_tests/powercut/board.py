@@ -4,7 +4,7 @@ import shutil
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from hil_tests.board.card import CardImage
 from hil_tests.board.kernel import CHECKOUT
@@ -53,7 +53,7 @@ class CutBoard(VirtualBoard):
         self._boots += 1
         name = f"record-{self._boots}"
         self.record = Record(self.share / name)
-        service = self.start(
+        return self.start(
             "camera",
             self.places.python,
             *("-B", "-m", "hil_tests.powercut.camera"),
@@ -61,7 +61,6 @@ class CutBoard(VirtualBoard):
             f"{self.places.files}/device.toml",
             environment=BOARD_ENVIRONMENT | ({"POWERCUT_LOGGED": logged} if logged else {}),
         )
-        return cast("Firmware", service)
 
     def button_down(self) -> int:
         """Press the button; returns the board's time of it."""
