@@ -191,9 +191,20 @@ class ClipOffload:
         return Event.GOOD
 
     def _fetch_tail(self) -> Event:
-        """Fetch what was set apart behind a capped tail; it has one digest, so it is fetched whole or not."""
+        """Fetch what was set apart behind a capped tail, from where this docking's last session broke off.
+
+        It has one digest and no sync points: what another docking left of it counts whole or not at all.
+        """
         blob = self._verified_manifest().tail
-        if blob is not None and not self._holds(TAIL, blob.bytes, blob.sha256):
+        if blob is None or self._holds(TAIL, blob.bytes, blob.sha256):
+            return Event.GOOD
+        start = min(self._docking.tails[self._key], self._opened().files.size_bytes(TAIL) or 0)
+        self._reached = start
+        try:
+            self._fetch_large(TAIL, start, blob.bytes, blob.sha256)
+        finally:
+            self._docking.tails[self._key] = self._reached
+        if start and not self._holds(TAIL, blob.bytes, blob.sha256):
             self._fetch_large(TAIL, 0, blob.bytes, blob.sha256)
         return Event.GOOD
 

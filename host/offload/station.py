@@ -36,6 +36,8 @@ class Docking:
     def __init__(self, device: str) -> None:
         self.device = device
         self.breaks: Counter[str] = Counter()
+        self.tails: Counter[ClipKey] = Counter()
+        """How many bytes of `tail.bin` were fetched; this process wrote them, so no power cut came after."""
         self.upkeep = UpkeepMemory()
         self._mistrusted: set[ClipKey] = set()
         self._journal: tuple[ClipKey, bytearray] | None = None

@@ -189,6 +189,34 @@ def test_a_long_journal_is_gone_on_with_where_the_line_broke(bench: "OffloadBenc
     check_stored(bench, camera, clip)
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["kept", "lost"])
+def test_a_tail_is_gone_on_with_where_the_line_broke(bench: "OffloadBench", lost: bool) -> None:
+    """What storage lost of it meanwhile is found out, and it is fetched anew."""
+    from docklink.client import open_session
+    from docklink.streams import connect_tcp
+    from tests.host.offload.fakecamera import QUICK
+
+    tail = random.Random(7).randbytes(600_000)
+    clip = bench.clips.make(1, points=1, ended=False, tail=tail)
+    camera = FakeCamera(bench.pki, [clip])
+    _, port = bench.serve(camera)
+    before = sum(len(data) for name, data in clip.files.items() if name != "tail.bin")
+    stream = FaultyStream(connect_tcp("127.0.0.1", port, 5), [Cut(before + 400_000)])
+    with open_session(stream, bench.trust, timeouts=QUICK) as client:
+        report = run_session(client, bench.station, bench.docking, Settings(), Watch())
+    assert report.outcomes[0].ending is Step.INTERRUPTED
+    (path,) = (bench.root / "partial").glob("*/tail.bin")
+    begun = path.stat().st_size
+    assert begun > 300_000
+    if lost:
+        path.write_bytes(bytes(begun))
+    camera.served_bytes.clear()
+    assert bench.session(port).outcomes[0].ending is Step.STORED
+    served = camera.served_bytes[clip.key.clip, "tail.bin"]
+    assert served == (len(tail) - begun) + (len(tail) if lost else 0)
+    assert (bench.place(clip) / "tail.bin").read_bytes() == tail
+
+
 @pytest.mark.parametrize("how", ["announced small", "announced large", "shorter file", "longer file"])
 def test_a_camera_that_lies_about_sizes(bench: "OffloadBench", how: str) -> None:
     liar, honest = bench.clips.make(1, chunks=4), bench.clips.make(2)

@@ -25,6 +25,7 @@ from evidence.documents import (
     Head,
     Manifest,
     MediaFacts,
+    NamedBlob,
     Requested,
     SyncPoint,
     Trigger,
@@ -108,6 +109,7 @@ class ClipFactory:
         chunks: int = 1,
         ended: bool = True,
         beyond: bytes = b"",
+        tail: bytes = b"",
         empty: bool = False,
         first_utc_ns: int | None = NOW_NS,
         salt: bytes = b"",
@@ -153,6 +155,7 @@ class ClipFactory:
             ciphertext=None if empty else blob,
             header=None if empty else header,
             unattested=rest,
+            tail=NamedBlob("tail.bin", len(tail), hashlib.sha256(tail).hexdigest()) if tail else None,
         )
         manifest = build_manifest(summary, present)
         content = encode(manifest)
@@ -164,6 +167,8 @@ class ClipFactory:
         }
         if empty:
             del files["clip.mp4.age"]
+        if tail:
+            files["tail.bin"] = tail
         key = clip_key(device, manifest.clip, hashlib.sha256(content).hexdigest())
         return MadeClip(key, manifest, start_sha256, files)
 
