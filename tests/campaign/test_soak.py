@@ -43,13 +43,13 @@ def test_six_minutes_of_footage_in_dockings(tmp_path: Path, keys: Keys) -> None:
 def test_two_hours_of_footage(tmp_path: Path, keys: Keys) -> None:
     plan = Plan(
         seed=SEED,
-        speed=15,
+        speed=30,
         picture=_PICTURE,
         footage_s=7200,
         window_s=30,
         shortest_s=15,
         longest_s=120,
-        clips_a_round=2,
+        clips_a_round=1,
     )
     soak = run_soak(plan, tmp_path, keys)
     write_soak_report(ROOT / "docs" / "reports" / "soak.md", soak)
