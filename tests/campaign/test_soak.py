@@ -10,7 +10,7 @@ from tests.campaign.soak_report import MEMORY_LIMIT_BYTES, write_soak_report
 from tests.campaign.stage import Keys, Picture
 
 _PICTURE = Picture(width=320, height=180, bitrate_kbps=1000, noise=40)
-_SHORT_MEMORY_BYTES = 12 * 1024 * 1024
+_SHORT_MEMORY_BYTES = 8 * 1024 * 1024
 """A few seconds after the start caches and the allocator still fill; what leaks with each clip is seen in the
 descriptors and threads of so short a run, and in the memory of the long one."""
 
