@@ -32,7 +32,8 @@ RATE = 30
 _LOOP_S = 10
 _PATIENCE_S = 180.0
 _POLL_S = 0.05
-_QUIET_S = 1.0
+_QUIET_S = 0.5
+_REST_S = 30.0
 _DOCK = """\
 [dock]
 id = "dock-soak"
@@ -227,8 +228,19 @@ class _Run:
             self._wait(lambda: sum(1 for _ in stones.iterdir()) == self.clips, "all clips released")
             self._wait(lambda: not any((self.directory / "vault" / "clips").iterdir()), "an empty vault")
         self._take_stored()
-        assert camera.order(f"idle {_QUIET_S}") == "idle"
-        self.resting.append(camera.look(self.began_s, self.frames / RATE))
+        self.resting.append(self._look_at_rest(camera))
+
+    def _look_at_rest(self, camera: _CameraProcess) -> Look:
+        """Look at the camera once it has put away what the docking needed, or would have had the time to."""
+        descriptors = min((look.descriptors for look in self.resting), default=0)
+        threads = min((look.threads for look in self.resting), default=0)
+        give_up = time.monotonic() + _REST_S
+        while True:
+            assert camera.order(f"idle {_QUIET_S}") == "idle"
+            look = camera.look(self.began_s, self.frames / RATE)
+            is_lean = look.descriptors <= descriptors and look.threads <= threads
+            if not self.resting or is_lean or time.monotonic() > give_up:
+                return look
 
     def _take_stored(self) -> None:
         """Count what the store has by now, check it in full, and make room, as an archive behind it would."""
