@@ -124,12 +124,12 @@ class FdStream:
         if self._asks_first:
             return data  # a socket gives all that it has
         parts, got = [data], len(data)
-        limit = min(limit, _GATHER_BYTES)
+        limit, most, fd = min(limit, _GATHER_BYTES), self._most_a_call, self._fd
         while data and got < limit and not self._closed:
             try:
-                data = self._read_some(limit - got)
-            except (BlockingIOError, StreamError):
-                break  # the next call meets the failure again, after what came before it
+                data = os.read(fd, min(limit - got, most))
+            except OSError:  # nothing is there; a failure is met again by the next call, after these bytes
+                break
             parts.append(data)
             got += len(data)
         return b"".join(parts)
