@@ -1,0 +1,67 @@
+"""Sound and picture of one moment lie at one time in a clip: clicks through the kernel's sound card."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from hil_tests.board.kernel import CHECKOUT
+from hil_tests.board.protocol import Board, Capability
+from hil_tests.clips import VaultCopy
+from hil_tests.conftest import NewCamera
+from hil_tests.figures import write_figure
+from hil_tests.sound_sync import click_times, open_clip, picture_times, sound_lateness
+
+_CLIPS, _LENGTH_S = 3, 8
+_BOUND_MS = 20.0
+"""Sound may come so much before or after its picture; broadcasters allow 40 ms early, 60 ms late (EBU R37)."""
+_LEAST = 5  # on a host so busy that the board loses most of its sound, which the manifest then says
+_EDGE_NS = 500_000_000
+_CLICK_NS = 5_000_000
+_NS_PER_MS = 1_000_000
+_PLAYER = CHECKOUT / "hil_tests" / "board" / "guest" / "clicks.py"
+
+
+def heard_after(vault: VaultCopy, name: str, played: Sequence[int], media: Path) -> list[float]:
+    """Return by how many milliseconds clicks come late in a clip; those in its silences are left out."""
+    manifest = vault.manifest(name)
+    begin_ns = manifest["start"]["trigger"]["edge_ns"] + _EDGE_NS
+    end_ns = manifest["stop_ns"] - _EDGE_NS
+    spans = [(each["start_ns"] - _CLICK_NS, each["end_ns"]) for each in manifest["silences"]]
+    wanted = [
+        at_ns
+        for at_ns in played
+        if begin_ns < at_ns < end_ns and not any(start <= at_ns <= end for start, end in spans)
+    ]
+    late = sound_lateness(wanted, picture_times(media), click_times(media))
+    assert len(late) == len(wanted), f"{len(wanted)} clicks outside of {spans}, {len(late)} in the clip"
+    return [late_ns / _NS_PER_MS for late_ns in late]
+
+
+@pytest.mark.needs(Capability.INPUTS, Capability.LINE_TIMES, Capability.MICROPHONE)
+def test_click_lies_at_the_picture_of_its_moment(board: Board, new_camera: NewCamera, tmp_path: Path) -> None:
+    player = board.start("clicks", board.places.python, "-B", str(_PLAYER), "1")
+    player.wait_log("playing")
+    camera = new_camera(microphone="alsa:hw:Loopback,0")
+    camera.start()
+    camera.wait_ready()
+    for _ in range(_CLIPS):
+        camera.record()
+        board.run("sleep", str(_LENGTH_S))
+        camera.end()
+    camera.wait_sealed(_CLIPS)
+    assert player.stop() == 0, player.log
+    assert camera.stop() == 0
+
+    vault = camera.copy_vault(tmp_path)
+    assert len(vault.verify()) == _CLIPS
+    played = [int(line.split()[1]) for line in player.log.splitlines() if line.startswith("click ")]
+    late_ms: list[float] = []
+    for name in vault.names:
+        clip = vault.path / "clips" / name
+        media = open_clip(clip, camera.keys.identity, tmp_path / f"{name}.mp4")
+        late_ms += heard_after(vault, name, played, media)
+    assert len(late_ms) >= _LEAST
+    note = "a click's place in the sound, less that of the picture of the moment it was played; below 0: early"
+    write_figure("sound after picture", "ms", late_ms, bound=_BOUND_MS, note=note)
+    assert max(abs(each) for each in late_ms) <= _BOUND_MS
