@@ -81,6 +81,10 @@ class ClipWriter:
         """When the running fragment, and with it the next live sync point, can be due at the earliest."""
         return self._media.fragment_due_ns
 
+    def hurry(self, *, on: bool) -> None:
+        """Say whether seconds count, as in a flush, or CPU time, as live."""
+        self._cipher.hurrying = on
+
     @property
     def frames_synced(self) -> int:
         """Frames that the last sync point covers."""

@@ -255,10 +255,12 @@ class ClipThread:
 
     def _carry(self, clip: ClipWriter, items: list[Item]) -> None:
         """Carry items from the ring into the clip until it ends."""
+        clip.hurry(on=self._cursor.lag_ns > _LIVE_NS)
         over = self._put(clip, items)
         while not over:
             self.turn_ns = self._context.now_ns()
             live = self._live = self._cursor.lag_ns <= _LIVE_NS
+            clip.hurry(on=not live)
             if live and self._caught_up_ns is None and self._put_rest(clip):
                 return
             # The first sync point does not wait for its share of the flush: it is what lights the lamp.

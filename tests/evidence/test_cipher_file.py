@@ -60,13 +60,17 @@ def digest(data: bytes | bytearray) -> str:
 
 
 @given(
-    room=st.integers(300, 400_000),
-    pieces=st.lists(st.integers(1, 90_000), min_size=1, max_size=8),
+    room=st.integers(300, 900_000),
+    pieces=st.lists(st.integers(1, 90_000) | st.integers(90_000, 400_000), min_size=1, max_size=8),
     sync_after=st.integers(0, 7),
+    hurrying=st.booleans(),
 )
-def test_wherever_storage_is_full_the_file_is_whole(room: int, pieces: list[int], sync_after: int) -> None:
+def test_wherever_storage_is_full_the_file_is_whole(
+    room: int, pieces: list[int], sync_after: int, hurrying: bool
+) -> None:
     storage = Storage(room)
     file = CipherFile([IDENTITY.recipient()], storage, storage.give_up)
+    file.hurrying = hurrying
     plain = b""
     intervals, marks = [], []
     for number, size in enumerate(pieces):
@@ -87,6 +91,7 @@ def test_wherever_storage_is_full_the_file_is_whole(room: int, pieces: list[int]
     assert (file.ciphertext.bytes, file.ciphertext.sha256) == (len(storage.data), digest(storage.data))
     assert (file.plaintext.bytes, file.plaintext.sha256) == (len(plain), digest(plain))
     starts = [0, *marks[:-1]]
+    file.release()
     assert intervals == [digest(storage.data[start:end]) for start, end in zip(starts, marks, strict=True)]
     header = file.header
     assert digest(storage.data[: header.bytes]) == header.sha256
