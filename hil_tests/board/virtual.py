@@ -27,7 +27,7 @@ from hil_tests.board.service import BoardService
 __all__ = ["VirtualBoard"]
 
 _SHARE = "/run/share"
-_CARD = "/mnt/card"
+_CARD, _UNITS_CARD = "/mnt/card", "/var/lib/preroll"
 _CARD_DEVICE = "/dev/ubda"
 _BATTERY = Path("/sys/module/test_power/parameters")
 _BIN = CHECKOUT / ".venv" / "bin"
@@ -38,7 +38,8 @@ _SEED_BYTES = 64
 class VirtualBoard(AgentBoard):
     """One board. `directory` is its own, on the host; `card` is in its slot; `disks` are ubdb and so on.
 
-    Many can run at once. Use it as a context manager: at the end power is cut.
+    Many can run at once. Use it as a context manager: at the end power is cut. With `systemd` the host's is
+    process 1, with the camera's own units, and the agent one of its services.
     """
 
     name = "virtual"
@@ -52,8 +53,10 @@ class VirtualBoard(AgentBoard):
         memory_mib: int = 512,
         serial: str = "cam-bench",
         kernel: Path | None = None,
+        systemd: bool = False,
     ) -> None:
         super().__init__()
+        self._systemd = systemd
         self.directory = directory
         self.card = card
         self.disks = list(disks)
@@ -79,7 +82,7 @@ class VirtualBoard(AgentBoard):
         """Where things lie on the board."""
         return Places(
             files=_SHARE,
-            card=_CARD,
+            card=_UNITS_CARD if self._systemd else _CARD,
             card_device=_CARD_DEVICE,
             camera_port="/dev/ttyGS0",
             preroll=str(_BIN / "preroll"),
@@ -258,7 +261,7 @@ class VirtualBoard(AgentBoard):
     def mount_card(self, device: str = "", *, options: str = "") -> None:
         """Mount the card; see `Board`."""
         kind = self.card.filesystem
-        self.ask("mount", source=device or _CARD_DEVICE, target=_CARD, kind=kind, options=options)
+        self.ask("mount", source=device or _CARD_DEVICE, target=self.places.card, kind=kind, options=options)
 
     def _start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None, files: Sequence[Path]
@@ -276,7 +279,7 @@ class VirtualBoard(AgentBoard):
     def _command(self) -> list[str]:
         assert self._channel is not None
         disks = [self.card.path, *self.disks]
-        needed = sorted({str(CHECKOUT), str(Path(interpreter()).parents[1])})
+        needed = [str(CHECKOUT), str(Path(interpreter()).parents[1]), *(["--systemd"] if self._systemd else [])]
         return [
             str(self._kernel),
             f"mem={self._memory_mib}M",

@@ -7,10 +7,17 @@ import termios
 from hil_tests.board.guest import system
 
 _CHANNEL = "/dev/tty1"
+_SYSTEMD, _ON_SYSTEMD = "--systemd", "--on-systemd"
 
 
-def _main(share: str, serial: str, *needed: str) -> None:
-    system.set_up(share, needed)
+def _main(share: str, serial: str, checkout: str, prefix: str, how: str = "") -> None:
+    if how != _ON_SYSTEMD:
+        system.set_up(share, (checkout, prefix))
+    if how == _SYSTEMD:
+        from hil_tests.board.guest.systemd import hand_over  # noqa: PLC0415 - as below
+
+        command = [sys.executable, "-s", "-S", "-B", "-m", "hil_tests.board.guest"]
+        hand_over(checkout, sys.executable, [*command, share, serial, checkout, prefix, _ON_SYSTEMD])
     # These need the board's file systems and entropy.
     from hil_tests.board.guest.agent import Agent, Parts  # noqa: PLC0415 - see above
     from hil_tests.board.guest.gadget import Gadget  # noqa: PLC0415 - see above
