@@ -24,7 +24,7 @@ ring, writers, vault, event log, health watch and dock port, on bench pins, repl
 - Command: `make long` (`pytest -m long tests/campaign/test_soak.py`); seed {seed}
 - Build: {build}
 - Machine: {machine}
-- {clips} clips, {frames} frames, {stored:.0f} MiB of ciphertext; window {window:g} s, clips of {shortest:g} to
+- {clips} clips, {frames} frames ({rate}/s), {stored:.0f} MiB of ciphertext; window {window:g} s, clips of {shortest:g} to
   {longest:g} s after the press, bookmarks in some, presses and holds on the button's pin
 - {rounds} dockings: each time a dock's agent connects, fetches, checks, signs receipts, and goes; the camera
   deletes each clip once it has the receipt. Every clip was found authentic in the dock's store
@@ -66,7 +66,8 @@ def write_soak_report(path: Path, soak: Soak) -> None:
         build=build(),
         machine=machine(),
         clips=soak.clips,
-        frames=f"{soak.frames:,} ({RATE}/s)",
+        frames=f"{soak.frames:,}",
+        rate=RATE,
         stored=soak.stored_bytes / _MIB,
         window=plan.window_s,
         shortest=plan.shortest_s,
