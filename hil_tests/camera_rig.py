@@ -187,7 +187,7 @@ class CameraRig:
         """End the clip by a hold, and wait for the signal that it has ended."""
         return self.wait_signal("stopped", since_ns=self.hold().after_ns)
 
-    def be_refused(self, *, tries: int = 3) -> None:
+    def be_refused(self, *, tries: int = 5) -> None:
         """Press, and wait for the refusal in log, light and sound; again where a state's sound ran into it."""
         for left in reversed(range(tries)):
             since_ns = self.tap().after_ns

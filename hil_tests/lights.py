@@ -155,7 +155,22 @@ def _wait_pulses(board: Board, row: Row, since_ns: int, timeout_s: float) -> Ste
                 return group[0]
         return None
 
-    return wait_for(board, find, f"sound and vibration of {row.name}", timeout_s)
+    try:
+        return wait_for(board, find, f"sound and vibration of {row.name}", timeout_s)
+    except BoardError as error:
+        raise BoardError(f"{error}; since then {_played(board, since_ns)}") from error
+
+
+def _played(board: Board, since_ns: int) -> str:
+    """Say in milliseconds when buzzer and motor were on."""
+    told = []
+    for name, line in (("buzzer", BUZZER), ("motor", VIBRATION)):
+        found = [step for step in pulses(board.changes(), line) if step.since_ns >= since_ns]
+        times = [
+            ((step.since_ns - since_ns) // _NS_PER_MS, step.lasted_ns(since_ns) // _NS_PER_MS) for step in found
+        ]
+        told.append(f"{name} (at, for) {times}")
+    return ", ".join(told)
 
 
 def _beside(group: Sequence[Step], groups: Sequence[Sequence[Step]]) -> Sequence[Step]:
