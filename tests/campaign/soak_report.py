@@ -24,8 +24,8 @@ ring, writers, vault, event log, health watch and dock port, on bench pins, repl
 - Command: `make long` (`pytest -m long tests/campaign/test_soak.py`); seed {seed}
 - Build: {build}
 - Machine: {machine}
-- {clips} clips, {frames} frames ({rate}/s), {stored:.0f} MiB of ciphertext; window {window:g} s, clips of {shortest:g} to
-  {longest:g} s after the press, bookmarks in some, presses and holds on the button's pin
+- {clips} clips, {frames} frames ({rate}/s), {stored:.0f} MiB of ciphertext; window {window:g} s, clips of
+  {shortest:g} to {longest:g} s after the press, bookmarks in some, presses and holds on the button's pin
 - {rounds} dockings: each time a dock's agent connects, fetches, checks, signs receipts, and goes; the camera
   deletes each clip once it has the receipt. Every clip was found authentic in the dock's store
 
