@@ -6,6 +6,14 @@ __all__ = ["MUTATIONS", "Change", "Mutation"]
 
 _WRITE_LOG = "hil_tests/powercut/test_power_cuts.py::test_states_of_the_write_log[2]"
 _STORAGE = "tests/system/test_system_storage.py"
+_RECEIPT = (
+    "hil_tests/powercut/test_power_cuts.py::test_no_receipt_for_bytes_that_changed_on_their_way_to_storage"
+)
+_FILES = "tests/evidence/test_storage_files.py"
+_EVERY_STEP = (
+    "tests/device/vault_recovery/test_every_step.py"
+    "::test_a_clip_killed_at_each_step_is_recovered_the_same_whatever_kills_recovery[unsynced-lost]"
+)
 _PRESS = "hil_tests/test_press.py::test_press_is_dated_by_its_edge_made_durable_then_lit"
 
 
@@ -30,6 +38,7 @@ MUTATIONS = (
     Mutation(
         name="no fdatasync",
         changes=(Change("evidence/storage.py", "os.fdatasync(self._fd)", "os.fstat(self._fd)"),),
+        tests=(f"{_FILES}::test_the_data_of_a_publication_is_on_storage_before_its_name",),
         board_tests=(_WRITE_LOG,),
     ),
     Mutation(
@@ -42,6 +51,7 @@ MUTATIONS = (
                 "        self._journal_file.sync()\n        self._cipher._file.sync()\n",
             ),
         ),
+        tests=(_EVERY_STEP,),
         board_tests=(_WRITE_LOG,),
     ),
     Mutation(
@@ -75,7 +85,7 @@ MUTATIONS = (
         changes=(
             Change(
                 "host/store/readback.py",
-                "        summary, figures, found = self._bytes(manifest, public_key)\n",
+                "        if before and (before.manifest, before.public_key) == (manifest, public_key):\n",
                 """\
         if manifest.ciphertext:
             said = (
@@ -87,13 +97,14 @@ MUTATIONS = (
             return ReadBack(
                 files=said, way=Reread.DIRECT, manifest=manifest, manifest_sha256=self._key.manifest_sha256
             )
-        summary, figures, found = self._bytes(manifest, public_key)
+        if before and (before.manifest, before.public_key) == (manifest, public_key):
 """,
             ),
         ),
         tests=(
             "tests/host/store/test_store_contract.py::test_a_clip_that_is_not_what_was_signed_never_becomes_one",
         ),
+        board_tests=(_RECEIPT,),
     ),
     Mutation(
         name="recording light renewed by time and not by progress",

@@ -45,10 +45,11 @@ class CutBoard(VirtualBoard):
         self._boots = 0
         self.record = Record(Path())
 
-    def start_camera(self, *, logged: str = "") -> Firmware:
+    def start_camera(self, *, logged: str = "", pauses: Sequence[str] = ()) -> Firmware:
         """Start the firmware; what it tells goes into a record of its own.
 
-        `logged` is the device-mapper name of a card whose write log it is to mark.
+        `logged` is the device-mapper name of a card whose write log it is to mark, `pauses` names steps of this
+        boot's clip before which it rests for a moment: long enough for a cut to be made there.
         """
         self._boots += 1
         name = f"record-{self._boots}"
@@ -59,7 +60,7 @@ class CutBoard(VirtualBoard):
             *("-B", "-m", "hil_tests.powercut.camera"),
             f"{self.places.files}/{name}",
             f"{self.places.files}/device.toml",
-            environment=BOARD_ENVIRONMENT | ({"POWERCUT_LOGGED": logged} if logged else {}),
+            environment=BOARD_ENVIRONMENT | {"POWERCUT_LOGGED": logged, "POWERCUT_PAUSES": ",".join(pauses)},
         )
 
     def button_down(self) -> int:

@@ -33,6 +33,18 @@ __all__ = ["main"]
 
 _encoder = msgspec.json.Encoder()
 _LOOK_S = 0.02
+_PAUSE_S = 0.1
+
+
+class _Own(msgspec.Struct):
+    """The clip of this boot, and whether it is sealed."""
+
+    clip: str = ""
+    sealed: bool = False
+
+
+_own = _Own()
+_pauses: set[str] = set()
 _record = -1
 _ends_recovered = False
 _marker: Marker | None = None
@@ -92,8 +104,10 @@ class _ToldRecorder(Recorder):
         match event:
             case ClipProgress():
                 _tell(Told(Kind.PROGRESS, event.at_ns, event.clip, flag=event.caught_up))
+                _own.clip = event.clip
             case ClipEnded():
                 _tell(Told(Kind.ENDED, now_ns, event.clip, flag=event.sealed))
+                _own.sealed = event.sealed
                 if _marker is not None and event.sealed:
                     _marker.mark(f"sealed:{event.clip}")
             case ClipFailed():
@@ -145,7 +159,11 @@ def _mark_syncs(marker: Marker) -> None:
 
 
 def _step(operation: Operation, path: Path) -> None:
-    _tell(Told(Kind.STEP, time.monotonic_ns(), path.parent.name, detail=step_name(operation, path)))
+    name = step_name(operation, path)
+    _tell(Told(Kind.STEP, time.monotonic_ns(), path.parent.name, detail=name))
+    if name in _pauses and (_own.sealed or path.parent.name == _own.clip):
+        _pauses.remove(name)
+        time.sleep(_PAUSE_S)
 
 
 def main(record: Path, config: str, *, ends_recovered: bool = False) -> None:
@@ -154,6 +172,7 @@ def main(record: Path, config: str, *, ends_recovered: bool = False) -> None:
     _ends_recovered = ends_recovered
     _record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     set_step_hook(_step)
+    _pauses.update(os.environ.get("POWERCUT_PAUSES", "").split(","))
     if name := os.environ.get("POWERCUT_LOGGED"):
         _marker = Marker(name)
         _mark_syncs(_marker)

@@ -61,21 +61,28 @@ def plan_chain(number: int, seed: int = SEED) -> ChainPlan:
 
 
 def short_plans(seed: int = SEED) -> list[ChainPlan]:
-    """Return the short form: a dozen cuts that touch every part of a recording's life."""
-    rows: tuple[tuple[Kind, str, tuple[Aim, ...]], ...] = (
-        (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE, Aim.RECOVERY, Aim.STOP)),
-        (Kind.OFFLOAD, "0.2", (Aim.OFFLOAD, Aim.OFFLOAD, Aim.OFFLOAD)),
-        (Kind.RECORD, "2", (Aim.LIVE, Aim.PRESS, Aim.SEAL)),
-        (Kind.FULL, "2", (Aim.LIVE, Aim.LIVE)),
+    """Return the short form: some by SIGKILL alone, some with copies, over every part of a recording's life."""
+    rows: tuple[tuple[Kind, str, tuple[Aim, ...], bool], ...] = (
+        (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE, Aim.RECOVERY), False),
+        (Kind.OFFLOAD, "0.2", (Aim.OFFLOAD,), True),
+        (Kind.RECORD, "2", (Aim.SEALED,), True),
+        (Kind.FULL, "2", (Aim.LIVE, Aim.LIVE), False),
     )
     return [
-        _plan(number, seed, kind=kind, mbit=mbit, filesystem="ext4", aims=aims)
-        for number, (kind, mbit, aims) in enumerate(rows)
+        _plan(number, seed, kind=kind, mbit=mbit, filesystem="ext4", aims=aims, copies=copies)
+        for number, (kind, mbit, aims, copies) in enumerate(rows)
     ]
 
 
 def _plan(
-    number: int, seed: int, *, kind: Kind, mbit: str, filesystem: Filesystem, aims: Sequence[Aim]
+    number: int,
+    seed: int,
+    *,
+    kind: Kind,
+    mbit: str,
+    filesystem: Filesystem,
+    aims: Sequence[Aim],
+    copies: bool = True,
 ) -> ChainPlan:
     order = list(aims)
     random.Random(seed + number).shuffle(order)
@@ -87,7 +94,7 @@ def _plan(
         filesystem=filesystem,
         window_s=_LONG_WINDOW_S if kind is Kind.LONG else _WINDOW_S,
         aims=tuple(order),
-        copies=True,
+        copies=copies,
     )
 
 

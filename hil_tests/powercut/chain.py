@@ -34,8 +34,9 @@ _FILLER_GOES = 0.7
 class _Chain:
     """One card in one board's slot."""
 
-    def __init__(self, directory: Path, stage: Stage, plan: ChainPlan, kernel: Path) -> None:
+    def __init__(self, directory: Path, stage: Stage, plan: ChainPlan, kernel: Path, *, spoils: bool) -> None:
         self._plan = plan
+        self._spoils = spoils
         self._random = random.Random(plan.seed)
         self._directory = directory
         docked = plan.kind is Kind.OFFLOAD
@@ -48,7 +49,6 @@ class _Chain:
         self._line = directory / "tty-camera" if docked else None
         self._board = CutBoard(directory, card, kernel=kernel, dock_line=self._line)
         self._judge = Judge(stage, plan.window_s, directory / "store" if docked else None)
-        self.waits_quarantine = False
         self._left: Left | None = None
         self._judged: Future[Cut] | None = None
         self._cuts: list[Cut] = []
@@ -125,9 +125,8 @@ class _Chain:
         copier = None
         if self._plan.copies:
             copier = Copier(self._board.processes, self._board.card.path, self._directory, self._stored)
-        life = Life(self._board, self._plan, self._random, copier)
-        if self.waits_quarantine:
-            life.quarantined = self._quarantined
+        refused = self._quarantined if self._spoils else None
+        life = Life(self._board, self._plan, self._random, copier=copier, refused=refused)
         life.lead(aim)
         self._board.cut_power()
         record = self._board.record
@@ -182,9 +181,7 @@ def run_chain(
     directory.mkdir(parents=True)
     dock = docked(directory, stage, spoils=spoils) if plan.kind is Kind.OFFLOAD else contextlib.nullcontext()
     with dock:
-        chain = _Chain(directory, stage, plan, kernel)
-        chain.waits_quarantine = spoils
-        result = chain.run()
+        result = _Chain(directory, stage, plan, kernel, spoils=spoils).run()
     if not result.fault:
         shutil.rmtree(directory)
     return result

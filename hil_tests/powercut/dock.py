@@ -18,6 +18,7 @@ __all__ = ["docked"]
 
 _PATIENCE_S = 30.0
 _CIPHERTEXT = "clip.mp4.age"
+_SPOILT_BYTES = 8
 _context = multiprocessing.get_context("spawn")
 
 
@@ -52,11 +53,8 @@ def _run(config: Path, log: Path, spoils: bool) -> None:
 
 
 def _spoil(operation: Operation, path: Path) -> None:
-    """Change a byte before it is synced: what was received is not what storage then holds."""
+    """Overwrite some bytes before they are synced: what was received is not what storage then holds."""
     if operation is Operation.SYNC and path.name == _CIPHERTEXT:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            place = os.fstat(fd).st_size // 2
-            os.pwrite(fd, bytes([os.pread(fd, 1, place)[0] ^ 1]), place)
-        finally:
-            os.close(fd)
+        with path.open("r+b") as file:
+            file.seek(file.seek(0, os.SEEK_END) // 2)
+            file.write(bytes(_SPOILT_BYTES))

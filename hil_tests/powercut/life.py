@@ -7,13 +7,14 @@ are made at instants drawn from the same times, so that a copy and a cut fall al
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from evidence.steps import RECEIPT_STEPS, RELEASE_STEPS, SEAL_STEPS
 from hil_tests.board.protocol import BoardError
 from hil_tests.powercut.board import CutBoard, Firmware
 from hil_tests.powercut.copies import Copier, Copy
 from hil_tests.powercut.record import Kind as Told
+from hil_tests.powercut.record import Told as Event
 from hil_tests.powercut.results import Aim, ChainPlan, Kind
 from hil_tests.powercut.stage import RATE
 
@@ -25,7 +26,8 @@ _LOOK_S = 0.0005
 _TAP_S = 0.1
 _HOLD_S = 0.5
 _START_S, _RECOVERY_S, _PRESS_S, _LIVE_S, _SEALED_S = 4.0, 0.6, 0.1, 2.5, 0.3
-_STOP_S = (_HOLD_S - 0.05, _HOLD_S + 0.15)
+_UNENDED_S = 0.008
+_LAST = 20  # of all that was told: enough to hold a frame
 _SEAL_S = 0.005
 _FLUSH_S = {"0.2": 0.15, "2": 0.25, "10": 0.5}
 _ROOM_BYTES = {"0.2": 400_000, "2": 2_000_000, "10": 8_000_000}
@@ -37,13 +39,13 @@ _GOING = RELEASE_STEPS.index("rename clip")
 _SEALED = SEAL_STEPS.index("rename .manifest.json.tmp")
 _SEAL_NAMES = tuple(step for step in SEAL_STEPS[:_SEALED] if step.endswith(".tmp"))
 _DELIVERY_NAMES = (RECEIPT_STEPS, RELEASE_STEPS[:_GOING], RELEASE_STEPS[_GOING:])
-_OF_EACH = 2  # steps of a receipt, of a release, of a deletion, at which a card is copied
+_OF_EACH = 3  # steps of a receipt, of a release, of a deletion, at which a card is copied
 _AT_ANY = 0.3  # of deliveries: cut at any instant instead
 _COPIES = {
-    Aim.START: 0.25,
+    Aim.START: 1.0,
     Aim.RECOVERY: 1.0,
     Aim.IDLE: 0.3,
-    Aim.PRESS: 0.7,
+    Aim.PRESS: 1.0,
     Aim.FLUSH: 2.0,
     Aim.LIVE: 5.0,
     Aim.STOP: 2.5,
@@ -66,22 +68,38 @@ class _ThereError(Exception):
 class Life:
     """One boot; its card is in its slot and mounted."""
 
-    def __init__(self, board: CutBoard, plan: ChainPlan, chosen: random.Random, copier: Copier | None) -> None:
+    def __init__(
+        self,
+        board: CutBoard,
+        plan: ChainPlan,
+        chosen: random.Random,
+        *,
+        copier: Copier | None = None,
+        refused: Callable[[], bool] | None = None,
+    ) -> None:
+        """Take what the life needs.
+
+        `copier` makes copies on the way; without, there are none. With `refused`, which tells whether the dock
+        has refused a clip, power is cut during offload once it has, or once the camera lets go of the clip.
+        """
+        self._refused = refused
         self._board = board
         self._plan = plan
         self._random = chosen
         self._copier = copier
         self._numbers = {Kind.LONG: _LONG_COPIES, Kind.OFFLOAD: _OFFLOAD_COPIES}.get(plan.kind, _COPIES)
         self._lift_s: float | None = None
-        self.quarantined: Callable[[], bool] | None = None
-        """If set, power is cut once this holds, or the camera lets go of the clip."""
         self.copies: list[Copy] = []
         self.pressed_ns = self.stopped_ns = 0
 
     def lead(self, aim: Aim) -> None:
         """Start the camera and return at the instant at which power is to be cut."""
         self._aim = aim
-        self._service = self._board.start_camera()
+        count = self._number(Aim.SEAL) + (aim is Aim.SEAL)
+        self._seal_steps = self._places(_SEAL_NAMES, count)
+        self._delivery_steps = [name for names in _DELIVERY_NAMES for name in self._places(names, _OF_EACH)]
+        pauses = self._seal_steps + (self._delivery_steps if aim is Aim.OFFLOAD else [])
+        self._service = self._board.start_camera(pauses=pauses if self._copier or aim is Aim.SEAL else ())
         with contextlib.suppress(_ThereError):
             self._begin()
             self._press()
@@ -114,12 +132,12 @@ class Life:
         self._sleep(self._random.uniform(0.1, 0.6))
 
     def _stop(self) -> None:
-        """Hold the button until the clip is sealed. What copies `stop` has none left for `seal` to see."""
+        """Hold the button until the clip is sealed; copies are made before its last line, or behind it."""
         self._lift_s = None
         self._board.button_up()
         self.stopped_ns = self._board.button_down() + int(_HOLD_S * _NS_PER_S)
         if self._aim is Aim.STOP or (self._aim is not Aim.SEAL and self._random.random() < 0.5):
-            self._dwell(Aim.STOP, *_STOP_S)
+            self._unended()
         else:
             self._seal()
         self._reach(self._ended)
@@ -127,29 +145,36 @@ class Life:
         self._dwell(Aim.SEALED, _SEALED_S)
 
     def _seal(self) -> None:
-        """Copy, or cut, right after named steps of the seal have begun."""
+        """Copy right after named steps of the seal have begun, or cut after the last of them."""
         name = self._clip()
-        count = self._number(Aim.SEAL)
-        last = self._aim is Aim.SEAL
-        chosen = self._places(len(_SEAL_NAMES), count + last)
-        for index, number in enumerate(chosen):
-            step = _SEAL_NAMES[number]
+        for step in self._seal_steps:
             self._reach(lambda step=step: self._begun(step, name) or self._ended())  # type: ignore[misc]  # bound now
-            if last and index == len(chosen) - 1:
+            if self._aim is Aim.SEAL and step == self._seal_steps[-1]:
                 time.sleep(self._random.uniform(0, _SEAL_S))
                 raise _ThereError
             if not self._ended():
                 self._copy(Aim.SEAL)
 
+    def _unended(self) -> None:
+        """Copy once a frame has come that is behind the stop, until the last line is there; or cut."""
+        self._reach(lambda: self._ended() or any(e.at_ns > self.stopped_ns for e in self._last_frames()))
+        for _ in range(self._number(Aim.STOP)):
+            if not self._ended():
+                self._copy(Aim.STOP)
+                time.sleep(self._random.uniform(0, _UNENDED_S))
+        if self._aim is Aim.STOP:
+            time.sleep(self._random.uniform(0, _UNENDED_S))
+            raise _ThereError
+
     def _deliver(self) -> None:
         """Let the dock take clips: any instant of that, or one after a step of a delivery has begun."""
-        quarantined = self.quarantined
-        if quarantined is not None:
-            self._wait(lambda: quarantined() or self._delivers("rename clip"))
+        refused = self._refused
+        if refused is not None:
+            self._wait(lambda: refused() or self._delivers("rename clip"))
             raise _ThereError
         if self._random.random() < _AT_ANY:
             self._dwell(Aim.OFFLOAD, _DELIVERY_S)
-        chosen = [steps[index] for steps in _DELIVERY_NAMES for index in self._places(len(steps), _OF_EACH)]
+        chosen = self._delivery_steps
         last = self._random.choice((self._random.randrange(len(chosen)), len(chosen)))
         for step in chosen[:last]:
             self._await_delivery(step)
@@ -164,17 +189,16 @@ class Life:
         with contextlib.suppress(TimeoutError):  # so late is as good an instant as any
             self._wait(lambda: self._delivers(step), _STEP_PATIENCE_S)
 
-    def _places(self, length: int, count: int) -> list[int]:
-        return sorted(self._random.sample(range(length), count))
+    def _places(self, steps: Sequence[str], count: int) -> list[str]:
+        """Choose some of these, in order."""
+        return [steps[index] for index in sorted(self._random.sample(range(len(steps)), count))]
 
-    def _dwell(self, aim: Aim, begin_s: float, end_s: float = 0.0) -> None:
-        """Be in a part of life that lasts from `begin_s` (0 if only one time is given) to `end_s` from now."""
-        if not end_s:
-            begin_s, end_s = 0.0, begin_s
+    def _dwell(self, aim: Aim, longest_s: float) -> None:
+        """Be in a part of life for so long: copy at random instants of it; or cut at one, if it is there."""
         now_s = time.monotonic()
         here = self._aim is aim
-        until_s = now_s + self._random.uniform(begin_s, end_s)
-        times = sorted(now_s + self._random.uniform(begin_s, end_s) for _ in range(self._number(aim)))
+        until_s = now_s + self._random.uniform(0, longest_s)
+        times = sorted(now_s + self._random.uniform(0, longest_s) for _ in range(self._number(aim)))
         for time_s in times:
             if here and time_s > until_s:
                 break
@@ -243,6 +267,9 @@ class Life:
     def _clip(self) -> str:
         """Name the clip that is being written; nothing if there is none."""
         return next((event.clip for event in self._board.record.of(Told.PROGRESS)), "none")
+
+    def _last_frames(self) -> Sequence[Event]:
+        return [event for event in self._board.record.events[-_LAST:] if event.kind is Told.FRAME]
 
     def _frames(self) -> int:
         return sum(1 for _ in self._board.record.of(Told.FRAME))
