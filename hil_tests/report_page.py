@@ -26,6 +26,7 @@ def page(run: Run) -> str:
         _board_card(run.board, run.boots),
         _power_card(run.proofs),
         "</section>",
+        f'<p class="command"><code>{escape(run.command)}</code></p>',
         _figures(run.figures),
         _tests(run.outcomes),
     ]
@@ -60,7 +61,6 @@ def _build_card(run: Run) -> str:
         "Commit": build.commit,
         "Of": f"{build.committed} {build.subject}".strip(),
         "Bench host": build.host,
-        "Command": run.command,
     }
     return _card("What was tried", _list(rows))
 
