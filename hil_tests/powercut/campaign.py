@@ -20,6 +20,7 @@ from hil_tests.powercut.stage import make_stage
 __all__ = ["SEED", "plan_chain", "run_campaign", "short_plans"]
 
 SEED = 20261122
+_MOST = 100_000
 _BOOTS = 4  # a chain: few enough that a run in pieces loses little
 _WINDOW_S = 2.0
 _LONG_WINDOW_S = 12.0
@@ -140,8 +141,15 @@ def _take(ended: set[Future[ChainResult]], results: Path) -> int:
 
 
 def run_campaign(
-    directory: Path, results: Path, *, boards: int, cuts: int, seed: int = SEED, until_s: float = math.inf
+    directory: Path,
+    results: Path,
+    *,
+    boards: int,
+    cuts: int,
+    seed: int = SEED,
+    first: int = 0,
+    until_s: float = math.inf,
 ) -> None:
-    """Run the long form, or go on with it."""
-    plans = (plan_chain(number, seed) for number in range(100_000))
+    """Run the long form, or go on with it; `first` is the number of its first chain."""
+    plans = (plan_chain(number, seed) for number in range(first, first + _MOST))
     run_plans(plans, directory, results, boards=boards, cuts=cuts, until_s=until_s)
