@@ -23,13 +23,22 @@ def _main() -> None:
         type=Path,
         help="directory for cards and logs, by default in memory; kept after a fault",
     )
+    parser.add_argument("--first", type=int, default=0, help="number of the first chain")
     parser.add_argument("--report", type=Path, help="write the report of all results there")
     parser.add_argument("--also", type=Path, action="append", default=[], help="other results for the report")
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no further chain after that")
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp(prefix="preroll-cuts-", dir=executable_memory()))
     until_s = time.monotonic() + 60 * given.minutes
-    run_campaign(work, given.results, boards=given.boards, cuts=given.cuts, seed=given.seed, until_s=until_s)
+    run_campaign(
+        work,
+        given.results,
+        boards=given.boards,
+        cuts=given.cuts,
+        seed=given.seed,
+        first=given.first,
+        until_s=until_s,
+    )
     if given.report:
         also = [result for path in given.also for result in read_results(path)]
         write_report(given.report, [*read_results(given.results), *also])
