@@ -14,6 +14,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("bench", "device", "docklink", "evidence", "hil_tests", "host", "preroll", "tests")
 _FAILED = 1  # pytest's exit status where tests ran and failed
 _PATIENCE_S = 1200
+_QUICK = """
+# A fault that has been found need not be made small.
+from hypothesis import Phase
+
+settings.register_profile("fault", settings.get_profile("same"), phases=[Phase.explicit, Phase.generate])
+settings.load_profile("fault")
+"""
 
 
 def _cases(*, board: bool) -> list[object]:
@@ -33,6 +40,8 @@ def _mutated(directory: Path, mutation: Mutation) -> Path:
         if (_ROOT / name).exists():
             (directory / name).symlink_to(_ROOT / name)
     _environment(directory)
+    with (directory / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(_QUICK)
     for change in mutation.changes:
         _apply(directory, change)
     return directory
