@@ -18,29 +18,33 @@ _ROW = re.compile(
     r"\| `(?P<name>\w+)` \| [^|]+ \| (?P<light>[^|]+) \| (?P<buzzer>[^|]+) \| (?P<motor>[^|]+) \|"
 )
 _NONE, _UNCHANGED, _EVERY = "none", "as before", " every "
+_SIGNALS = "### Signals"
 
 
 @dataclass(frozen=True)
 class Row:
     """One row: the light's steps of colour and milliseconds; the lengths of pulses of buzzer and motor.
 
-    `light` repeats for a state, and is played once for a signal; pulses are empty for none.
+    `light` repeats for a state, and is played once for a signal (`once`); pulses are empty for none.
     """
 
     name: str
     light: tuple[tuple[str, int], ...]
     buzzer: tuple[int, ...]
     vibration: tuple[int, ...]
+    once: bool
 
 
 @cache
 def light_table() -> dict[str, Row]:
     """Return states and signals by their names, which differ."""
     found = {}
-    for match in _ROW.finditer(_PAGE.read_text(encoding="utf-8")):
+    page = _PAGE.read_text(encoding="utf-8")
+    for match in _ROW.finditer(page):
         light, name = match["light"].strip(), match["name"]
         steps = AS_BEFORE if light == _UNCHANGED else tuple(_step(part) for part in light.split(", "))
-        found[name] = Row(name, steps, _pulses(match["buzzer"]), _pulses(match["motor"]))
+        once = match.start() > page.index(_SIGNALS)
+        found[name] = Row(name, steps, _pulses(match["buzzer"]), _pulses(match["motor"]), once)
     return found
 
 

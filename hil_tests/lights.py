@@ -24,6 +24,10 @@ _BLINK_NS = 45_000_000
 _NS_PER_MS = 1_000_000
 _REST_NS = 300_000_000
 """Longer than any pause within a sound, shorter than any between two."""
+_LONGEST_NS = 1_500_000_000
+"""Longer than the light of any signal, so that it is over when it is judged."""
+_STRETCH_MS = 100
+_LATE_MS = 100
 _POLL_S = 0.02
 _TELL = 24
 
@@ -122,41 +126,26 @@ def wait_state(board: Board, name: str, *, since_ns: int = 0, timeout_s: float =
 
 def wait_signal(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
     """Wait for a signal that began at `since_ns` or later, in sound, vibration and light; its first pulse."""
-    row = light_table()[name]
-    first = _wait_pulses(board, row, since_ns, timeout_s)
-    length_ns = sum(ms for _, ms in row.light) * _NS_PER_MS
-
-    def seen(changes: list[LineChange], now_ns: int) -> list[str] | None:
-        if now_ns < first.since_ns + length_ns:
-            return None
-        shown, at_ns = [], first.since_ns
-        for _, milliseconds in row.light:
-            middle_ns = at_ns + milliseconds * _NS_PER_MS // 2
-            shown.append(_colour_at(changes, middle_ns))
-            at_ns += milliseconds * _NS_PER_MS
-        return shown
-
-    shown = wait_for(board, seen, f"light of {name}", timeout_s)
-    assert shown == [colour for colour, _ in row.light], f"{name} showed {shown}"
-    return first
+    return _wait_pulses(board, light_table()[name], since_ns, timeout_s)
 
 
 def _wait_pulses(board: Board, row: Row, since_ns: int, timeout_s: float) -> Step:
-    """Wait for a row's sound with its vibration; returns the first pulse.
-
-    Which row it was: the nearest of those with as many pulses, so that a machine under load may stretch them.
-    """
+    """Wait for a row's sound with its vibration, and a signal's light; returns the first pulse."""
 
     def find(changes: list[LineChange], now_ns: int) -> Step | None:
         heard, felt = (_groups(pulses(changes, line), now_ns) for line in (BUZZER, VIBRATION))
         for group in heard if row.buzzer else felt:
-            nearest = _nearest(_beside(group, heard), _beside(group, felt), now_ns)
-            if group[0].since_ns >= since_ns and nearest == (row.buzzer, row.vibration):
+            played = _Played(_beside(group, heard), _beside(group, felt), changes)
+            if (
+                group[0].since_ns >= since_ns
+                and now_ns > group[0].since_ns + _LONGEST_NS
+                and played.is_row(row)
+            ):
                 return group[0]
         return None
 
     try:
-        return wait_for(board, find, f"sound and vibration of {row.name}", timeout_s)
+        return wait_for(board, find, f"sound, vibration and light of {row.name}", timeout_s)
     except BoardError as error:
         raise BoardError(f"{error}; since then {_played(board, since_ns)}") from error
 
@@ -190,21 +179,66 @@ def _groups(found: Sequence[Step], now_ns: int) -> list[list[Step]]:
     return [each for each in groups if each[-1].until_ns is not None and now_ns - each[-1].until_ns >= _REST_NS]
 
 
-def _nearest(heard: Sequence[Step], felt: Sequence[Step], now_ns: int) -> tuple[tuple[int, ...], ...]:
-    def distance(row: Row) -> float:
-        wanted = (*row.buzzer, *row.vibration)
-        return sum(
-            abs(step.lasted_ns(now_ns) / _NS_PER_MS - milliseconds)
-            for step, milliseconds in zip((*heard, *felt), wanted, strict=True)
+@dataclass(frozen=True)
+class _Played:
+    """Pulses of buzzer and motor that began together, and the light of this boot."""
+
+    heard: Sequence[Step]
+    felt: Sequence[Step]
+    changes: Sequence[LineChange]
+
+    def is_row(self, wanted: Row) -> bool:
+        """Whether that row was played: the nearest of those with as many pulses.
+
+        So a machine under load may stretch them. A signal with a light of its own has to show it, and then goes
+        before what is only a little nearer, for nothing else shows that light.
+        """
+        rows = [
+            row
+            for row in light_table().values()
+            if len(row.buzzer) == len(self.heard) and len(row.vibration) == len(self.felt)
+        ]
+        shown = [row for row in rows if row.once and row.light and self._is_lit(row)]
+        likely = [row for row in shown if self._is_near(row)]
+        others = [row for row in rows if row in shown or not (row.once and row.light)]
+        nearest = min(likely or others, key=self._distance_ms, default=None)
+        return nearest is not None and _sounds(nearest) == _sounds(wanted)
+
+    def _lengths_ms(self) -> list[float]:
+        return [
+            ((step.until_ns or step.since_ns) - step.since_ns) / _NS_PER_MS
+            for step in (*self.heard, *self.felt)
+        ]
+
+    def _distance_ms(self, row: Row) -> float:
+        return sum(abs(ms - wanted) for ms, wanted in zip(self._lengths_ms(), _sounds(row), strict=True))
+
+    def _is_near(self, row: Row) -> bool:
+        """Whether every pulse is about as long as the row says; a machine under load stretches them."""
+        pairs = zip(self._lengths_ms(), _sounds(row), strict=True)
+        return all(ms <= 2 * wanted + _STRETCH_MS for ms, wanted in pairs)
+
+    def _is_lit(self, row: Row) -> bool:
+        """Whether the light had each step's colour in the step's middle, all of them a little late perhaps."""
+        begun_ns = (self.heard or self.felt)[0].since_ns
+        return any(
+            all(
+                _colour_at(self.changes, begun_ns + (at_ms + late_ms) * _NS_PER_MS) == colour
+                for at_ms, colour in middles
+            )
+            for middles in [_middles(row)]
+            for late_ms in range(0, _LATE_MS + 1, _LATE_MS // 4)
         )
 
-    rows = [
-        row
-        for row in light_table().values()
-        if len(row.buzzer) == len(heard) and len(row.vibration) == len(felt)
-    ]
-    nearest = min(rows, key=distance, default=None)
-    return () if nearest is None else (nearest.buzzer, nearest.vibration)
+
+def _sounds(row: Row) -> tuple[int, ...]:
+    return (*row.buzzer, *row.vibration)
+
+
+def _middles(row: Row) -> list[tuple[int, str]]:
+    """Return the middle of each step of the light, milliseconds from its begin, and the colour."""
+    ends = itertools.accumulate(milliseconds for _, milliseconds in row.light)
+    return [(end - ms // 2, colour) for end, (colour, ms) in zip(ends, row.light, strict=True)]
 
 
 def _is_round(row: Row, steps: Sequence[Step], now_ns: int) -> bool:

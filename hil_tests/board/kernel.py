@@ -1,5 +1,6 @@
 """A user-mode kernel as a process tree: found or built, started, killed with all that belongs to it."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,7 +16,9 @@ from hil_tests.board.protocol import BoardError
 __all__ = ["CHECKOUT", "KernelProcess", "executable_memory", "interpreter", "kernel_path"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+_log = logging.getLogger(__name__)
 _BUILD = Path(__file__).with_name("build-kernel")
+_NICENESS = -10
 _GONE_S = 10.0
 _POLL_S = 0.002
 
@@ -55,6 +58,7 @@ class KernelProcess:
             env=dict(environment),
             start_new_session=True,
         )
+        _put_first(self._main.pid)
         self._console = console
         self._reader = threading.Thread(target=self._keep_console, name="board-console", daemon=True)
         self._reader.start()
@@ -116,6 +120,14 @@ class KernelProcess:
         with self._main.stdout as output, self._console.open("ab", buffering=0) as console:
             while chunk := os.read(output.fileno(), 65_536):
                 console.write(chunk)
+
+
+def _put_first(session: int) -> None:
+    """Let a board run before what else the machine does, where this user may."""
+    try:
+        os.setpriority(os.PRIO_PGRP, session, _NICENESS)
+    except PermissionError as error:
+        _log.info("the board runs at the priority of everything else: %s", error)
 
 
 def _state_and_session(pid: int) -> tuple[str, int]:
