@@ -3,6 +3,7 @@
 import shutil
 import tarfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -10,13 +11,15 @@ from hil_tests.board.card import CardImage
 from hil_tests.board.kernel import CHECKOUT
 from hil_tests.board.protocol import BoardError, PinEdge, Service
 from hil_tests.board.virtual import VirtualBoard
-from hil_tests.powercut.record import Record
+from hil_tests.powercut.record import Kind, Record
 from hil_tests.powercut.stage import VAULT
 from tests.device.vault_recovery.rig import DEVICE
 
 __all__ = ["BOARD_ENVIRONMENT", "CutBoard", "Firmware"]
 
 _BUTTON = 17
+_TWO_TICKS_NS = 20_000_000
+_LATEST = 90
 BOARD_ENVIRONMENT = {
     "PYTHONPATH": str(CHECKOUT),
     # A page of memory costs a user-mode kernel 0.1 ms to hand out: take it once, and keep it.
@@ -67,6 +70,19 @@ class CutBoard(VirtualBoard):
         """Press the button; returns the board's time of it."""
         (time,) = self.drive([PinEdge(_BUTTON, high=False)])
         return time.before_ns
+
+    def has_seen(self, edge_ns: int) -> bool:
+        """Whether the board's kernel has surely ticked since an edge, by when the camera told of frames.
+
+        A simulated line loses both edges of a press between two ticks, and a board that is short of processor,
+        or stands still, has them far apart: 0.1 s and more of the host's time. Frames told at times that lie
+        apart have ticks between them; two such pauses, for one of them may be the board's own.
+        """
+        self.record.read()
+        frames = list(self.record.of(Kind.FRAME))[-_LATEST:]
+        told = [frame.at_ns + frame.late_ns for frame in frames]
+        pauses = (later - earlier for earlier, later in pairwise(told) if earlier > edge_ns)
+        return sum(pause >= _TWO_TICKS_NS for pause in pauses) > 1
 
     def button_up(self) -> None:
         """Let it go."""

@@ -230,15 +230,10 @@ class Life:
         time.sleep(max(0.0, until_s - time.monotonic()))
 
     def _lift(self) -> None:
-        """Let the button go, if it is time and the board has seen it.
-
-        A simulated line loses both edges of a press that falls between two ticks of the board's kernel, and on
-        a machine short of processor these can be far apart: a frame from behind the press shows a tick.
-        """
+        """Let the button go, if it is time and the board has seen it."""
         if self._lift_s is None or time.monotonic() < self._lift_s:
             return
-        self._board.record.read()
-        if any(event.at_ns > self.pressed_ns for event in self._last_frames()):
+        if self._board.has_seen(self.pressed_ns):
             self._lift_s = None
             self._board.button_up()
 

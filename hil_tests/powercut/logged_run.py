@@ -19,7 +19,6 @@ _LOG_BYTES = 1 << 30
 _WINDOW_S = 1.0
 _LAYER = "card"
 _HOLD_S = 0.6
-_TAP_S = 0.1
 _LIVE_S = 1.2
 _PATIENCE_S = 180.0
 
@@ -75,8 +74,8 @@ def _whole(board: CutBoard) -> Record:
 def _press(board: CutBoard, firmware: Firmware) -> None:
     record = board.record
     _wait(board, firmware, lambda: sum(1 for _ in record.of(Kind.FRAME)) > _WINDOW_S * RATE)
-    board.button_down()
-    time.sleep(_TAP_S)
+    edge_ns = board.button_down()
+    _wait(board, firmware, lambda: board.has_seen(edge_ns))
     board.button_up()
     _wait(board, firmware, lambda: any(event.flag for event in record.of(Kind.PROGRESS)))
     time.sleep(_LIVE_S)
