@@ -64,10 +64,10 @@ def plan_chain(number: int, seed: int = SEED) -> ChainPlan:
 def short_plans(seed: int = SEED) -> list[ChainPlan]:
     """Return the short form: some by SIGKILL alone, some with copies, over every part of a recording's life."""
     rows: tuple[tuple[Kind, str, tuple[Aim, ...], bool], ...] = (
-        (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE, Aim.RECOVERY), False),
+        (Kind.RECORD, "10", (Aim.FLUSH, Aim.LIVE), False),
         (Kind.OFFLOAD, "0.2", (Aim.OFFLOAD,), True),
         (Kind.RECORD, "2", (Aim.SEALED,), True),
-        (Kind.FULL, "2", (Aim.LIVE, Aim.LIVE), False),
+        (Kind.FULL, "2", (Aim.LIVE,), False),
     )
     return [
         _plan(number, seed, kind=kind, mbit=mbit, filesystem="ext4", aims=aims, copies=copies)

@@ -113,11 +113,11 @@ firmware had synced is there (it marks the log after each sync), and recovery se
 
 Chain 9 of an earlier run (late syncs at 10 Mbit/s) ended before its first cut: no clip came of its press. The
 event log on its card has no press of any outcome, so no edge had reached the firmware; writer and dm-delay had
-nothing to do. The virtual board loses both edges of a press between two ticks of its kernel (presses of 1, 2 and
-6 ms were lost, one of 4 ms and all of 8 ms and more seen), and on a board that is short of processor, or stands
-still for a copy, 0.1 s of the host's time can lie between two ticks: the frames around the press came 0.1 s late.
-The button is now held until frames show ticks; chains of the same kind have run since. A time-out among the
-faults above with no press in the log of its card is of that kind, from before that.
+nothing to do. The virtual board loses both edges of a press between two ticks of its kernel (presses of 1, 2
+and 6 ms were lost, one of 4 ms and all of 8 ms and more seen), and on a board that is short of processor, or
+stands still for a copy, 0.1 s of the host's time can lie between two ticks: the frames around the press came
+0.1 s late. The button is now held until frames show ticks; chains of the same kind have run since. A time-out
+among the faults above with no press in the log of its card is of that kind, from before that.
 
 ## What this does not show
 
