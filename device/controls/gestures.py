@@ -166,8 +166,9 @@ class ButtonRecogniser:
     Edges of one button come in the order of their times; one with an earlier time than its predecessor counts
     as simultaneous with it. A button that is already down when its line is claimed is fed as an active edge.
 
-    Counted: `swallowed` bounces, `repeated` edges that changed nothing, and `late` edges, which came more than
-    `latency_ns` after their time and after a timer that they should have preceded.
+    Counted: `swallowed` bounces, `repeated` edges that changed nothing, `late` edges, which came more than
+    `latency_ns` after their time and after a timer that they should have preceded, and `dated` guesses, whose
+    edge came after all.
     """
 
     def __init__(self, timing: GestureTiming | None = None, *, first_id: int = 1) -> None:
@@ -175,6 +176,7 @@ class ButtonRecogniser:
         self.swallowed = 0
         self.repeated = 0
         self.late = 0
+        self.dated = 0
         self._ids = itertools.count(first_id)
         self._state = _S.UP
         self._press_id = 0
@@ -182,6 +184,7 @@ class ButtonRecogniser:
         self._opened_ns = 0
         self._edge_ns: int | None = None
         self._timer_ns: int | None = None
+        self._guess_after_ns: int | None = None
 
     @property
     def is_down(self) -> bool:
@@ -195,12 +198,30 @@ class ButtonRecogniser:
 
     def edge(self, at_ns: int, *, active: bool) -> list[Gesture]:
         """Take one raw edge (`active`: the contact closed); return what it and the time up to it mean."""
+        guess_after_ns, self._guess_after_ns = self._guess_after_ns, None
+        if guess_after_ns is not None and active and at_ns < self._began_ns:
+            self._date_guess(max(at_ns, guess_after_ns))
+            return []
         at_ns = at_ns if self._edge_ns is None else max(at_ns, self._edge_ns)
         self._edge_ns = at_ns
         if self._timer_ns is not None and at_ns < self._timer_ns:
             self.late += 1
         gestures = self._advance(at_ns)
         gestures += self._step(_E.CLOSED if active else _E.OPENED, at_ns)
+        return gestures
+
+    def guess(self, seen_ns: int, *, active: bool) -> list[Gesture]:
+        """Take an edge that was not told: the contact was seen closed or open at `seen_ns`, and still is.
+
+        A closing counts at once, from `seen_ns`; should its edge come after all, the hold is timed from it.
+        An opening that is only guessed makes no hold: nobody saw for how long the contact was closed.
+        """
+        after_ns = 0 if self._edge_ns is None else self._edge_ns
+        if self._state is _S.DOWN and not active:
+            seen_ns = min(seen_ns, self._began_ns + self.timing.hold_ns - 1)
+        gestures = self.edge(seen_ns, active=active)
+        if any(isinstance(gesture, PressBegan) for gesture in gestures):
+            self._guess_after_ns = after_ns
         return gestures
 
     def tick(self, now_ns: int) -> list[Gesture]:
@@ -216,6 +237,12 @@ class ButtonRecogniser:
         """Return when `tick` next has something to say; `None` if only an edge can change anything."""
         due = self._due()
         return None if due is None else due[0] + self.timing.latency_ns
+
+    def _date_guess(self, at_ns: int) -> None:
+        """Measure the press from its own edge, unless it has been called a hold by now."""
+        self.dated += 1
+        if self._state in (_S.DOWN, _S.DOWN_OPEN):
+            self._began_ns = at_ns
 
     def _due(self) -> tuple[int, _Event] | None:
         timing = self.timing

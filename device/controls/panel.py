@@ -30,6 +30,7 @@ ControlEvent = Gesture | Trigger | TriggerPortState
 """What a panel posts."""
 
 _LEVEL_CHECK_NS = 250_000_000
+_OPENING_PATIENCE_NS = 1_000_000_000
 _HOLD_DOUBT_NS = 20_000_000
 """How long to wait before a hold is looked at again whose contact reads open."""
 
@@ -67,7 +68,8 @@ def indicator_policy(lights: LightsConfig, policy: PanelPolicy) -> IndicatorPoli
 class _LevelWatch:
     """Notices an edge that never came: twice in a row, with no edge between, the level is not as expected.
 
-    lgpio's pipe to Python drops edges in silence when it is full; a crew's press must not go with them.
+    lgpio's pipe to Python drops edges in silence when it is full; a crew's press must not go with them. Nobody
+    waits for the end of a press: an opening is given a second to come with its own time.
     """
 
     def __init__(self) -> None:
@@ -83,7 +85,7 @@ class _LevelWatch:
             self._doubt_ns = None
         elif self._doubt_ns is None:
             self._doubt_ns = now_ns
-        else:
+        elif active or now_ns - self._doubt_ns >= _OPENING_PATIENCE_NS:
             return self._doubt_ns
         return None
 
@@ -192,7 +194,14 @@ class PanelCore:
             if since_ns is not None:
                 self.recovered += 1
                 _log.warning("line %s: an edge was lost; going by its level", line.name)
-                self.edge(Edge(line.name, since_ns, active=active))
+                self._guess(line.name, since_ns, active=active)
+
+    def _guess(self, line: str, seen_ns: int, *, active: bool) -> None:
+        if line != BUTTON:
+            self.edge(Edge(line, seen_ns, active=active))
+            return
+        self._watches[line].edge(active=active)
+        self._post_all(self.button.guess(seen_ns, active=active))
 
     def _post_all(self, events: Sequence[ControlEvent]) -> None:
         for event in events:

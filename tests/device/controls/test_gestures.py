@@ -153,6 +153,27 @@ def test_an_edge_later_than_the_latency_is_counted_and_every_press_still_ends() 
     assert button.tick(FOREVER) == [ReleasedLong(1, T0, T0 + 2 * S)]
 
 
+def test_a_guessed_press_is_measured_from_its_edge_but_never_from_before_the_last_one() -> None:
+    for edge_ns, began_ns in ((T0 + 60 * MS, T0 + 60 * MS), (T0 - S, T0 + 20 * MS)):
+        button = ButtonRecogniser(TIMING)
+        button.edge(T0, active=True)
+        button.edge(T0 + 20 * MS, active=False)
+        assert button.guess(T0 + 300 * MS, active=True)[-1] == PressBegan(2, T0 + 300 * MS)
+        assert button.edge(edge_ns, active=True) == []
+        button.edge(T0 + S, active=False)
+        assert button.tick(FOREVER) == [ReleasedShort(2, began_ns, T0 + S)]
+        assert button.dated == 1
+
+
+def test_an_edge_that_comes_once_the_guessed_press_is_a_hold_changes_nothing() -> None:
+    button = ButtonRecogniser(TIMING)
+    assert button.guess(T0, active=True) == [PressBegan(1, T0)]
+    assert button.tick(T0 + 4 * S) == [Held(1, T0, T0 + 3 * S)]
+    assert button.edge(T0 - 100 * MS, active=True) == []
+    assert button.guess(T0 + 5 * S, active=False) == []
+    assert button.tick(FOREVER) == [ReleasedLong(1, T0, T0 + 5 * S)]
+
+
 def test_deadlines_lead_from_one_gesture_to_the_next() -> None:
     button = ButtonRecogniser(TIMING)
     assert button.next_deadline_ns() is None

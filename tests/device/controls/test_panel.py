@@ -151,8 +151,8 @@ def test_a_press_whose_edge_was_lost_is_found_by_its_level(rig: Rig) -> None:
     rig.wait(600 * MS)
     assert rig.said() == [("PressBegan", 250)]
     pin._state = True
-    rig.wait(S)
-    assert [kind for kind, _ in rig.said()] == ["PressBegan", "ReleasedShort"]
+    rig.wait(2 * S)
+    assert rig.said() == [("PressBegan", 250), ("ReleasedShort", 750)]
     assert rig.core.recovered == 2
 
 
@@ -165,6 +165,37 @@ def test_an_edge_that_is_only_on_its_way_keeps_its_own_time(rig: Rig) -> None:
     rig.wait(S)
     assert rig.said() == [("PressBegan", 249)]
     assert rig.core.recovered == 0
+
+
+def test_a_press_found_by_its_level_is_measured_by_its_own_edge_once_that_comes(rig: Rig) -> None:
+    rig.wait(10 * MS)
+    rig.board.factory.pin(17)._state = False
+    rig.wait(600 * MS)
+    assert rig.said() == [("PressBegan", 250)]
+    rig.core.edge(Edge(BUTTON, rig.start_ns + 10 * MS, active=True))
+    rig.wait(2_420 * MS)
+    assert rig.said() == [("PressBegan", 250), ("Held", 3_010)]
+    assert rig.core.button.dated == 1
+
+
+def test_a_release_that_comes_late_by_half_a_second_keeps_its_own_time(rig: Rig) -> None:
+    rig.board.press()
+    rig.wait(3_010 * MS)
+    rig.board.factory.pin(17)._state = True
+    rig.wait(600 * MS)
+    rig.core.edge(Edge(BUTTON, rig.start_ns + 3_010 * MS, active=False))
+    rig.wait(S)
+    assert rig.said() == [("PressBegan", 0), ("Held", 3_000), ("ReleasedLong", 3_010)]
+    assert rig.core.recovered == 0
+
+
+def test_a_press_whose_release_was_lost_is_no_hold(rig: Rig) -> None:
+    rig.board.press()
+    rig.wait(2_900 * MS)
+    rig.board.factory.pin(17)._state = True
+    rig.wait(3 * S)
+    assert rig.said() == [("PressBegan", 0), ("ReleasedShort", 2_999)]
+    assert rig.core.recovered == 1
 
 
 def test_a_press_whose_release_comes_late_is_no_hold(rig: Rig) -> None:
