@@ -10,9 +10,10 @@ HIL_ENV ?= hil_tests/virtual.yaml
 HIL_ARGS ?= -m "not long"
 # Many tests wait in real time, for frames or for the other end: more processes than cores pay.
 TEST_PROCESSES ?= 3
+POWERCUT_RESULTS ?= build/hil/power-cuts.jsonl
 CAMERA_LONG_SIZE ?= 1280x720
 
-.PHONY: help demo test long camera camera-long check bench fuzz hil powercut lock docs deb try-packages try-packages-short clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil powercut powercut-long lock docs deb try-packages try-packages-short clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench   measurements beside peers"
 	@echo "make fuzz    every parser against altered inputs                 (FUZZ_SECONDS=20 each)"
 	@echo "make powercut  power cut over all of a recording's life, write-log replays, deliberate faults"
+	@echo "make powercut-long  a thousand power cuts and their report; goes on where it was stopped"
 	@echo "make hil     the suite on a virtual board with power that is cut (HIL_ENV=hil_tests/pi.yaml: on a real one)"
 	@echo "make docs    write the generated parts of docs/ again"
 	@echo "make deb     Debian packages for camera and dock, into build/deb     (DEB_ARGS='--sign KEY')"
@@ -96,6 +98,12 @@ powercut: $(VENV)/.board
 	scripts/system-packages hil
 	hil_tests/board/build-kernel
 	$(BIN)/pytest hil_tests/powercut hil_tests/mutations -m "not long" --junitxml build/hil/powercut.xml $(POWERCUT_ARGS)
+
+# A thousand cuts, in as many runs as one likes: it goes on where its results end.
+powercut-long: $(VENV)/.board
+	scripts/system-packages hil
+	hil_tests/board/build-kernel
+	$(BIN)/python -m hil_tests.powercut --cuts 1000 --results $(POWERCUT_RESULTS) --report docs/reports/power-cuts.md
 
 docs: $(VENV)/.demo
 	$(BIN)/python scripts/generate-docs

@@ -79,7 +79,8 @@ class _Chain:
                 self._cuts.append(self._judge.cut(self._left))
                 self._end()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this chain's result and ends no other
-            fault = f"cut {len(self._cuts) + 1}: {type(error).__name__}: {error}"
+            notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+            fault = f"cut {len(self._cuts) + 1}: {type(error).__name__}: {error}{notes}"
         return ChainResult(
             plan=self._plan,
             cuts=tuple(self._cuts),

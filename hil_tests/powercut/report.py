@@ -41,12 +41,13 @@ Instants are random within the part of a life that they are meant for. Parts tha
 storage, named before they happen: the seal, receipt, release and deletion of a copied life rest for 0.1 s at a
 few steps drawn from all, and are copied there.
 
-- Command: `python -m hil_tests.powercut --cuts 1000 --results FILE`, which goes on where FILE ends, then the
-  same with `--report docs/reports/power-cuts.md` (`--also` adds results of other runs); seed {seed}
+- Command: `make powercut-long`, which goes on where its results end; seed {seed}. (`python -m
+  hil_tests.powercut` says how to run it in pieces and to add results of other runs.)
 - Build: {build}
-- Machine: {machine}; card in memory
-- Cuts: {cuts} in {chains} chains, {kills} by SIGKILL and {copies} by copy; {seconds:.1f} s of a board a cut;
-  {pressed} with a clip open or just sealed
+- Machine: {machine}; cards in memory, of boards that never stood still on disk
+- Cuts: {cuts} in {chains} chains, {kills} by SIGKILL and {copies} by copy; {pressed} with a clip open or just
+  sealed; {starved_cuts} on boards short of processor (below)
+- Of a board, a cut took {seconds:.1f} s in chains with copies, {plain_seconds:.1f} s in those without
 - A board stood still for {stop_median:.1f} ms at the median, {stop_worst:.0f} ms at most
 - Clips of chains: {clips}, sealed in the end {sealed}, delivered to a dock {delivered}
 - Faults: {faults}
@@ -152,7 +153,9 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
         ways=table(_WAY_HEAD, _way_rows(results)),
         compared=_compared(results),
         chains=len(results),
-        seconds=sum(result.seconds for result in results) / max(1, len(cuts)),
+        seconds=_seconds([result for result in results if result.plan.copies]),
+        plain_seconds=_seconds([result for result in results if not result.plan.copies]),
+        starved_cuts=sum(cut.late_ns >= STARVED_NS for cut in cuts),
         pressed=sum(cut.lines > 0 for cut in cuts),
         clips=sum(result.clips for result in results),
         sealed=sum(result.sealed for result in results if not result.fault),
@@ -168,6 +171,10 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _seconds(results: Sequence[ChainResult]) -> float:
+    return sum(result.seconds for result in results) / max(1, sum(len(result.cuts) for result in results))
 
 
 _LOSS_HEAD = (

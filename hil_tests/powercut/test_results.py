@@ -77,6 +77,8 @@ def test_the_report_compares_the_ways(tmp_path: Path) -> None:
     write_report(path, results)
     text = path.read_text(encoding="utf-8")
     assert "Cuts: 122 in 3 chains, 62 by SIGKILL and 60 by copy" in text
+    assert "1 on boards short of processor" in text
+    assert "a cut took 0.0 s in chains with copies, 8.0 s in those without" in text
     assert "A board stood still for 7.0 ms at the median, 7 ms at most" in text
     assert "The target was reached in all 121 of these cuts." in text
     assert "| copy at a stop | 60 | 0.395 | 0.690 | 0.690 | 0.395 | 0.690 | 0.690 |" in text
