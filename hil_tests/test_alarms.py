@@ -46,6 +46,13 @@ def leave_free(board: Board, wanted_bytes: int) -> None:
     assert done.status == 0, done.errors
 
 
+def fill(board: Board) -> None:
+    """Take all space, also what the file system keeps for root: on the virtual board the firmware is root."""
+    leave_free(board, 0)
+    done = board.run("sh", "-c", f"cat /dev/zero > {board.places.card}/filler-too")
+    assert "No space left" in done.errors, done.errors
+
+
 @pytest.mark.needs(Capability.BATTERY)
 def test_battery_is_told_low_then_ends_the_clip_then_refuses(camera: CameraRig) -> None:
     board = camera.board
@@ -85,6 +92,23 @@ def test_ten_minutes_of_storage_are_told(camera: CameraRig, tmp_path: Path) -> N
     camera.wait_stop("stopped", since_ns=held_ns)
     assert board.run("rm", f"{board.places.card}/filler").status == 0
     camera.wait_state("ready", since_ns=board.now_ns())
+
+
+def test_a_clip_is_written_to_the_last_byte_then_sealed_then_presses_are_refused(camera: CameraRig) -> None:
+    board = camera.board
+    light = camera.record()
+    fill(board)
+    camera.wait_stop("storage_full", since_ns=light.since_ns)
+    camera.wait_state("cannot_record", since_ns=light.since_ns)
+    camera.be_refused()
+    assert board.run("sh", "-c", f"rm {board.places.card}/filler*").status == 0
+    emptied_ns = board.now_ns()
+    camera.wait_state("ready", since_ns=emptied_ns)
+    camera.record()
+    camera.end()
+    events = camera.events()
+    assert details(events, "stop", "ended", since_ns=light.since_ns) == ["storage_full", "stopped"]
+    assert details(events, "stop", "sealed", since_ns=light.since_ns) == [True, True]
 
 
 def _bytes_per_s(camera: CameraRig, place: Path) -> float:

@@ -123,10 +123,14 @@ class KernelProcess:
 
 
 def _put_first(session: int) -> None:
-    """Let a board run before what else the machine does, where this user may."""
+    """Let a board run before what else the machine does, where this user may.
+
+    Where the kernel groups processes by session, their priorities count within it only (sched(7), autogroup).
+    """
     try:
         os.setpriority(os.PRIO_PGRP, session, _NICENESS)
-    except PermissionError as error:
+        Path(f"/proc/{session}/autogroup").write_text(str(_NICENESS), encoding="ascii")
+    except OSError as error:
         _log.info("the board runs at the priority of everything else: %s", error)
 
 
