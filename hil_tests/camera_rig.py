@@ -142,6 +142,11 @@ class CameraRig:
         if "stealth = true" not in settings.policy:
             self.wait_ready(since_ns=since_ns)
 
+    def start_anew(self) -> None:
+        """Stop the firmware, whatever it does, and have it run again, ready."""
+        self.stop()
+        self.run_with(self.settings)
+
     def stop(self) -> int:
         """Stop it in order; returns its exit status."""
         assert self.service is not None

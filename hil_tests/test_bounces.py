@@ -1,11 +1,11 @@
 """A contact that bounces, chatters or jams: every press counts once, and none is lost."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from hil_tests.board.protocol import Board, Capability
+from hil_tests.board.protocol import Board, Capability, PinTime
 from hil_tests.camera_rig import CameraRig, CameraSettings, Keys
 from hil_tests.event_log import details, outcomes
 
@@ -15,6 +15,11 @@ _SEED = 20261122
 _TRAINS = 24
 _DOWN_MS, _APART_MS = (120, 300), 250
 _STUCK_S = 31
+_LEAST, _TRIES = 10, 4
+_SLACK_MS = 6.0
+_TICK_NS = 10_000_000
+"""An edge reaches the virtual board's kernel at its next tick (docs/bench.md)."""
+_NS_PER_MS = 1_000_000
 
 Train = list[tuple[bool, float]]
 
@@ -46,28 +51,55 @@ def train(chance: random.Random) -> Train:
     return bounces(chance, high=False, at_ms=0) + bounces(chance, high=True, at_ms=chance.uniform(*_DOWN_MS))
 
 
+def as_meant(levels: Train, played: Sequence[PinTime]) -> bool:
+    """Whether the board gave the levels at about their times: a standstill makes presses of bounces."""
+    start_ns = played[0].after_ns
+    return all(
+        time.before_ns - start_ns <= (at_ms + _SLACK_MS) * _NS_PER_MS
+        for (_, at_ms), time in zip(levels, played, strict=True)
+    )
+
+
 def test_every_train_of_bounces_is_one_press(camera: CameraRig) -> None:
     chance = random.Random(_SEED)
     light = camera.record()
-    played = []
-    for _ in range(_TRAINS):
-        first, *_, last = camera.play(train(chance))
-        played.append((first.after_ns, last.before_ns))
+    trains: list[tuple[bool, int, int]] = []
+    while sum(meant for meant, _, _ in trains) < _TRAINS and len(trains) < 2 * _TRAINS:
+        levels = train(chance)
+        played = camera.play(levels)
+        trains.append((as_meant(levels, played), played[0].after_ns, played[-1].before_ns))
         camera.play([(True, _APART_MS)])
     camera.end()
+    if sum(meant for meant, _, _ in trains) < _LEAST:
+        pytest.skip(
+            f"board short of processor: it kept to the times of fewer than {_LEAST} trains of {len(trains)}"
+        )
     events = camera.events()
-    assert outcomes(events, since_ns=light.since_ns) == ["noted", "bookmark"] * _TRAINS + ["noted", "stop"]
-    marked = [e.at_ns for e in events if e.kind == "press" and e.detail["outcome"] == "bookmark"][-_TRAINS:]
-    for (first_ns, last_ns), at_ns in zip(played, marked, strict=True):
-        assert first_ns <= at_ns <= last_ns, "a bookmark that no train of edges made"
+    said = outcomes(events, since_ns=light.since_ns)
+    assert said[-2:] == ["noted", "stop"]
+    assert said[:-2] == ["noted", "bookmark"] * (len(said) // 2 - 1)
+    marked = [
+        event.at_ns for event in events if event.kind == "press" and event.detail["outcome"] == "bookmark"
+    ]
+    for meant, first_ns, last_ns in trains:
+        count = len([at_ns for at_ns in marked if first_ns <= at_ns <= last_ns + _TICK_NS])
+        assert count == 1 or (count > 1 and not meant), f"{count} bookmarks by the train from {first_ns} on"
+        marked = [at_ns for at_ns in marked if not first_ns <= at_ns <= last_ns + _TICK_NS]
+    assert [at_ns for at_ns in marked if at_ns > light.since_ns] == [], "bookmarks that no train of edges made"
 
 
 def test_a_grip_that_flickers_is_one_hold(camera: CameraRig) -> None:
-    light = camera.record()
     flicker = [(high, 300 + 150 * n + (0 if high else 8)) for n in range(8) for high in (True, False)]
-    held, *_ = camera.play([(False, 0), *flicker, (True, 2200)])
-    camera.wait_signal("stopped", since_ns=held.after_ns)
-    assert outcomes(camera.events(), since_ns=light.since_ns) == ["noted", "stop"]
+    levels: Train = [(False, 0), *flicker, (True, 2200)]
+    for _ in range(_TRIES):
+        light = camera.record()
+        played = camera.play(levels)
+        if as_meant(levels, played):
+            camera.wait_signal("stopped", since_ns=played[0].after_ns)
+            assert outcomes(camera.events(), since_ns=light.since_ns) == ["noted", "stop"]
+            return
+        camera.start_anew()
+    pytest.skip(f"board short of processor: it kept to the times of none of {_TRIES} grips")
 
 
 @pytest.mark.long
