@@ -141,7 +141,7 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
     ]
     text = _TEXT.format(
         seed=results[0].plan.seed // 10_000 if results else "none",
-        build=", ".join(dict.fromkeys(result.build for result in results)),
+        build=_builds(results, copies=True) + _builds(results, copies=False),
         machine=machine(),
         kill=Way.KILL,
         copy=Way.COPY[0].upper() + Way.COPY[1:],
@@ -171,6 +171,13 @@ def write_report(path: Path, results: Sequence[ChainResult]) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _builds(results: Sequence[ChainResult], *, copies: bool) -> str:
+    names = dict.fromkeys(result.build for result in results if result.plan.copies is copies)
+    if copies or not names:
+        return ", ".join(names)
+    return f"; boards that never stood still, an earlier run: {', '.join(names)}"
 
 
 def _seconds(results: Sequence[ChainResult]) -> float:
