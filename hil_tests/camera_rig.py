@@ -19,6 +19,7 @@ CAMERA_ID = "cam-bench"
 DOCK_ID = "dock-bench"
 _NS_PER_MS = 1_000_000
 _MARGIN_MS = 400  # beyond the hold, so that it is one, also where an edge is late
+_REST_MS = 100
 _POLL_S = 0.1
 _SIGNAL_S = 10.0
 
@@ -173,8 +174,8 @@ class CameraRig:
         return self.board.drive([PinEdge(BUTTON, high=False)])[0]
 
     def release(self) -> PinTime:
-        """Open it."""
-        return self.board.drive([PinEdge(BUTTON, high=True)])[0]
+        """Open it, long enough to be a release."""
+        return self.play([(True, 0)])[0]
 
     def tap(self, length_ms: float = 100) -> PinTime:
         """Press for so long; returns when the contact closed."""
@@ -212,8 +213,15 @@ class CameraRig:
         )
 
     def play(self, levels: Sequence[tuple[bool, float]]) -> list[PinTime]:
-        """Give the button's line levels (high is open) at their milliseconds; returns when it had each."""
-        return self.board.drive([PinEdge(BUTTON, high, round(ms * _NS_PER_MS)) for high, ms in levels])
+        """Give the button's line levels (high is open) at their milliseconds; returns when it had each.
+
+        The last one is left alone for a while: an opening shorter than the contact's `settle_ms` is no release.
+        """
+        high, last_ms = levels[-1]
+        edges = [
+            PinEdge(BUTTON, high, round(ms * _NS_PER_MS)) for high, ms in (*levels, (high, last_ms + _REST_MS))
+        ]
+        return self.board.drive(edges)[:-1]
 
     def clips(self) -> list[str]:
         """Return the paths of the clips on the card, in order of their names."""
