@@ -190,8 +190,11 @@ class CameraRig:
         return self.wait_recording(since_ns=self.tap().after_ns)
 
     def end(self) -> Step:
-        """End the clip by a hold, and wait for the signal that it has ended."""
-        return self.wait_signal("stopped", since_ns=self.hold().after_ns)
+        """End the clip by a hold, and wait for the signal that it has ended, and until the log says so too."""
+        held_ns = self.hold().after_ns
+        stopped = self.wait_signal("stopped", since_ns=held_ns)
+        self.wait_stop("stopped", since_ns=held_ns)  # urgent: with it all that was told before is in the log
+        return stopped
 
     def be_refused(self, *, tries: int = 5) -> None:
         """Press, and wait for the refusal in log, light and sound; again where a state's sound ran into it."""
