@@ -101,7 +101,7 @@ class CameraSettings:
     gop_s: float = 0.4
     microphone: str = "synthetic"
     window_s: float = 2.0
-    hold_s: float = 0.5
+    hold_s: float = 1.0  # longer than the sound of a start, so that the sound of the stop comes by itself
     docked: bool = False
     policy: str = ""
     more: str = ""

@@ -26,6 +26,7 @@ _REST_NS = 300_000_000
 """Longer than any pause within a sound, shorter than any between two."""
 _LONGEST_NS = 1_500_000_000
 """Longer than the light of any signal, so that it is over when it is judged."""
+_AT_ONCE_NS = 5_000_000
 _STRETCH_MS = 100
 _LATE_MS = 100
 _POLL_S = 0.02
@@ -168,11 +169,27 @@ def _beside(group: Sequence[Step], groups: Sequence[Sequence[Step]]) -> Sequence
     return next((each for each in groups if abs(each[0].since_ns - at_ns) < _BLINK_NS), ())
 
 
-def _groups(found: Sequence[Step], now_ns: int) -> list[list[Step]]:
-    """Return pulses that belong together; what may still go on is left out."""
+def _sound_groups(changes: Sequence[LineChange], now_ns: int) -> list[list[list[Step]]]:
+    """Return groups of pulses of buzzer and of motor; what begins on both at once is a new one on both.
+
+    So a signal that follows another closely is told from it by the line whose pause is the longer.
+    """
+    lines = [pulses(changes, line) for line in (BUZZER, VIBRATION)]
+    begins = [group[0].since_ns for found in lines for group in _groups(found, now_ns)]
+    together = [at_ns for at_ns in begins if all(_begins_at(found, at_ns) for found in lines)]
+    return [_groups(found, now_ns, together) for found in lines]
+
+
+def _begins_at(found: Sequence[Step], at_ns: int) -> bool:
+    return any(abs(step.since_ns - at_ns) < _AT_ONCE_NS for step in found)
+
+
+def _groups(found: Sequence[Step], now_ns: int, cuts: Sequence[int] = ()) -> list[list[Step]]:
+    """Return pulses that belong together, cut at the given instants too; what may still go on is left out."""
     groups: list[list[Step]] = []
     for step in found:
-        if groups and step.since_ns - (groups[-1][-1].until_ns or now_ns) < _REST_NS:
+        is_cut = any(abs(step.since_ns - at_ns) < _AT_ONCE_NS for at_ns in cuts)
+        if groups and not is_cut and step.since_ns - (groups[-1][-1].until_ns or now_ns) < _REST_NS:
             groups[-1].append(step)
         else:
             groups.append([step])
