@@ -12,7 +12,7 @@ from hil_tests.event_log import details, outcomes
 pytestmark = pytest.mark.needs(Capability.INPUTS, Capability.EXACT_INPUTS, Capability.LINE_TIMES)
 
 _SEED = 20261122
-_TRAINS = 24
+_TRAINS, _MANY = 12, 100
 _DOWN_MS, _APART_MS = (120, 300), 250
 _STUCK_S = 31
 _LEAST, _TRIES = 10, 4
@@ -60,11 +60,12 @@ def as_meant(levels: Train, played: Sequence[PinTime]) -> bool:
     )
 
 
-def test_every_train_of_bounces_is_one_press(camera: CameraRig) -> None:
+@pytest.mark.parametrize("count", [_TRAINS, pytest.param(_MANY, marks=pytest.mark.long)])
+def test_every_train_of_bounces_is_one_press(camera: CameraRig, count: int) -> None:
     chance = random.Random(_SEED)
     light = camera.record()
     trains: list[tuple[bool, int, int]] = []
-    while sum(meant for meant, _, _ in trains) < _TRAINS and len(trains) < 2 * _TRAINS:
+    while sum(meant for meant, _, _ in trains) < count and len(trains) < 2 * count:
         levels = train(chance)
         played = camera.play(levels)
         trains.append((as_meant(levels, played), played[0].after_ns, played[-1].before_ns))
