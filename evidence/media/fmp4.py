@@ -227,7 +227,7 @@ class FragmentedMp4Writer:
         self._container.close()
         self._spout.closed = True
         self._drain()
-        self._on_fragment = _tell_nobody  # what listens holds this object, and with it a muxer's buffers
+        self._on_fragment = lambda _: None  # what listens holds this object, and with it a muxer's buffers
 
     def _add_audio(self, audio: AudioFormat, config: bytes) -> av.AudioStream:
         stream = self._container.add_stream("aac", rate=audio.sample_rate, layout="mono")
@@ -368,10 +368,6 @@ class _Spout:
     def write(self, data: bytes) -> int:
         self.pieces.append(data)
         return len(data)
-
-
-def _tell_nobody(_fragment: Fragment) -> None:
-    """Take note of nothing; there is no fragment after the last."""
 
 
 def fragment_limit_us(rate: Fraction) -> int:
