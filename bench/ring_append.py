@@ -1,29 +1,20 @@
-"""What appending to the ring costs the encoder's thread while the 30 s are flushed, beside two plain deques.
+"""Appending to the ring while its 30 s are flushed, beside two plain deques; `bench.append` measures with it.
 
-    python bench/ring_append.py [--seconds 10] [--heavier 25] [--card-stall-ms 50] [--all]
+One thread appends frames at a steady rate (10 Mbit/s, keyframes of 264 kB) as an encoder would: it sleeps until
+the frame is due, then needs the GIL, then appends. Beside it a consumer flushes the whole ring again and again.
+For the deques that is `flusher`: batches, SHA-256, ChaCha20-Poly1305, write, fdatasync every 4 MiB, and a stall
+of the card; `heavier` multiplies what the cipher does in one call, because it keeps the GIL so long. A busy
+thread of pure Python that never gives the GIL up before it must shows what the switch interval is worth.
 
-One thread appends 30 frames a second (10 Mbit/s, keyframes of 264 kB) as an encoder would: it sleeps until the
-frame is due, then needs the GIL, then appends. Beside it a writer flushes the whole ring again and again:
-batches, SHA-256, ChaCha20-Poly1305, write, fdatasync every 4 MiB, and a stall of the card. `--heavier`
-multiplies what the cipher does in one call, because it keeps the GIL so long: 25 is a Pi Zero 2's 0.5 ms for
-64 KiB, 1 is this machine. The rows `busy` add a thread of pure Python that never gives the GIL up before it
-must: there the switch interval shows. The row without a flush shows the machine's own noise.
-
-- *in lock*: how long the lock is held, by either side. Goal: at most 0.5 ms.
-- *returned*: from when the frame was due (the thread became runnable) to when the append had returned. Goal:
-  10 ms at p99.9. *own* leaves out what the kernel says that the thread waited for a processor: on a shared
-  machine.
-
-Ratios hold elsewhere; milliseconds don't.
+- *in lock*: how long the lock is held, by either side.
+- *returned*: from when the frame was due (the thread became runnable) to when the append had returned. *own*
+  leaves out what the kernel says that the thread waited for a processor: on a shared machine.
 """
 
-import argparse
 import hashlib
 import math
 import os
 import statistics
-import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -51,8 +42,6 @@ _WITHOUT_ZERO = bytes([1, *range(1, 256)])
 _CHUNK = 65_536
 _SYNC_BYTES = 4 * 1024 * 1024
 _PAUSE_S = 0.02  # from one flush to the next
-_GOAL_LOCK_MS = 0.5
-_GOAL_RETURNED_MS = 10.0
 
 
 Report = Callable[[int], object]
@@ -335,75 +324,3 @@ class Case(NamedTuple):
     flushes: bool = True
     busy: bool = False
     frozen: bool = False
-
-
-_CASES = (
-    Case("ring, no flush", PrerollRing, 5, flushes=False),
-    Case("ring", PrerollRing, 5),
-    Case("ring", PrerollRing, 1),
-    Case("ring, busy", PrerollRing, 5, busy=True),
-    Case("ring, busy", PrerollRing, 1, busy=True),
-    Case("deque, copied", CopiedDeque, 1),
-    Case("deque, lock held", HeldDeque, 1),
-)
-_MORE_CASES = (
-    Case("ring", PrerollRing, 0.5),
-    Case("ring", PrerollRing, 0.1),
-    Case("ring, busy", PrerollRing, 0.5, busy=True),
-    Case("ring, busy", PrerollRing, 0.1, busy=True),
-    Case("deque, copied", CopiedDeque, 5),
-    Case("deque, copied, busy", CopiedDeque, 5, busy=True),
-    Case("deque, copied, busy", CopiedDeque, 1, busy=True),
-)
-
-
-def main(make_consumer: Callable[[Path, int, float], Consumer] = flusher) -> None:
-    """Measure and print a table; another consumer (the real clip writer) may be given."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=10, help="for all rows together")
-    parser.add_argument("--heavier", type=int, default=25, help="how much longer a cipher call holds the GIL")
-    parser.add_argument("--card-stall-ms", type=float, default=50, help="added to every sync")
-    parser.add_argument("--all", action="store_true", help="more switch intervals")
-    arguments = parser.parse_args()
-    cases = (*_CASES, *_MORE_CASES) if arguments.all else _CASES
-    each_s = arguments.seconds / len(cases)
-    before_s = sys.getswitchinterval()
-    rows: list[tuple[Case, Figures]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        consumer = make_consumer(Path(folder) / "clip", arguments.heavier, arguments.card_stall_ms / 1_000)
-        for case in cases:
-            sys.setswitchinterval(case.interval_ms / 1_000)
-            rows.append((case, measure(case.make, each_s, consumer if case.flushes else None, busy=case.busy)))
-    sys.setswitchinterval(before_s)
-    _print(rows, arguments.heavier)
-
-
-def _print(rows: list[tuple[Case, Figures]], heavier: int) -> None:
-    appends = max(figures.appends for _, figures in rows)
-    print(f"up to {appends} appends a row, {_RATE}/s, beside flushes of {_WINDOW_S} s; cipher {heavier} times")
-    print(
-        f"{'':20}{'switch':>7} {'MiB/s':>6} {'in lock, ms':>18} {'returned, ms':>26} {'own, ms':>17}"
-        f" {'p99.9':>8}"
-    )
-    print(
-        f"{'':20}{'ms':>7} {'':>6} {'p50':>9}{'max':>9} {'p50':>8}{'p99.9':>9}{'max':>9} {'p50':>8}{'p99.9':>9}"
-        f" {'ratio':>8}"
-    )
-    base = next(
-        at(figures.own_ms, 0.999) for case, figures in rows if case.make is PrerollRing and case.flushes
-    )
-    for case, figures in rows:
-        lock, returned, own = figures.lock_ms, figures.returned_ms, figures.own_ms
-        print(
-            f"{case.name:20}{case.interval_ms:7.1f} {figures.flushed_bytes_per_s / 2**20:6.0f}"
-            f" {statistics.median(lock):9.4f}{lock[-1]:9.3f}"
-            f" {statistics.median(returned):8.3f}{at(returned, 0.999):9.3f}{returned[-1]:9.3f}"
-            f" {statistics.median(own):8.3f}{at(own, 0.999):9.3f} {at(own, 0.999) / base:8.2f}"
-        )
-    if appends < 1_000:
-        print("fewer than 1,000 appends a row: p99.9 is the maximum; --seconds gives more")
-    print(f"goals: in lock {_GOAL_LOCK_MS} ms, returned {_GOAL_RETURNED_MS:.0f} ms at p99.9")
-
-
-if __name__ == "__main__":
-    main()
