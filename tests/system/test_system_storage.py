@@ -234,7 +234,7 @@ def _let_health_say_full(camera: "Camera", blocked: threading.Event, monkeypatch
             event = StorageLevel(10 * MIB, 0 if full else MIB, full, "storage is full" if full else "")
         post(event)  # type: ignore[arg-type]  # what came is what goes
 
-    monkeypatch.setattr(camera.service.health, "_post", judged)
+    monkeypatch.setattr(camera.service.health._parts.storage, "_post", judged)
 
 
 def test_an_error_while_writing_leaves_the_clip_for_recovery_and_the_next_one_is_well(

@@ -227,6 +227,7 @@ class CameraServer:
     ) -> None:
         self.camera = camera
         self.ends: list[SessionEnd] = []
+        self._ended = threading.Condition()
         self.faults: list[object] = []
         self.wrap = wrap
         keys = camera.pki.directory / camera.device_id
@@ -238,7 +239,7 @@ class CameraServer:
         made = LinkServer(
             self.camera,
             lambda: self.trust,
-            on_end=self.ends.append,
+            on_end=self._note_end,
             on_fault=lambda name, error: self.faults.append((name, error)),
             timeouts=QUICK,
         )
@@ -269,9 +270,19 @@ class CameraServer:
 
         self._start(run, end)
 
+    def wait_ends(self, count: int) -> None:
+        """Wait until so many sessions have ended here: this end may still send when the other has gone."""
+        with self._ended:
+            assert self._ended.wait_for(lambda: len(self.ends) >= count, 60)
+
     def close(self) -> None:
         while self._undo:
             self._undo.pop()()
+
+    def _note_end(self, end: SessionEnd) -> None:
+        with self._ended:
+            self.ends.append(end)
+            self._ended.notify_all()
 
     def _start(self, run: Callable[[], object], end: Callable[[], object]) -> None:
         thread = threading.Thread(target=run)

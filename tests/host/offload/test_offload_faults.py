@@ -174,7 +174,7 @@ def test_a_long_journal_is_gone_on_with_where_the_line_broke(bench: "OffloadBenc
     size = len(clip.files["journal.jsonl"])
     assert size > 150_000
     camera = FakeCamera(bench.pki, [clip])
-    _, port = bench.serve(camera)
+    server, port = bench.serve(camera)
     manifest = len(clip.files["manifest.json"]) + len(clip.files["manifest.p7s"])
     for part in (1, 2):
         stream = FaultyStream(connect_tcp("127.0.0.1", port, 5), [Cut(manifest + 16_000 + part * size // 4)])
@@ -183,6 +183,7 @@ def test_a_long_journal_is_gone_on_with_where_the_line_broke(bench: "OffloadBenc
         assert report.outcomes[0].ending is Step.INTERRUPTED
     begun = len(bench.docking.begun_journal(clip.key))
     assert begun > size * 5 // 8, "the second session went on from the first"
+    server.wait_ends(2)
     camera.served_bytes.clear()
     assert bench.session(port).outcomes[0].ending is Step.STORED
     assert camera.served_bytes[clip.key.clip, "journal.jsonl"] == size - begun
@@ -199,7 +200,7 @@ def test_a_tail_is_gone_on_with_where_the_line_broke(bench: "OffloadBench", lost
     tail = random.Random(7).randbytes(600_000)
     clip = bench.clips.make(1, points=1, ended=False, tail=tail)
     camera = FakeCamera(bench.pki, [clip])
-    _, port = bench.serve(camera)
+    server, port = bench.serve(camera)
     before = sum(len(data) for name, data in clip.files.items() if name != "tail.bin")
     stream = FaultyStream(connect_tcp("127.0.0.1", port, 5), [Cut(before + 400_000)])
     with open_session(stream, bench.trust, timeouts=QUICK) as client:
@@ -210,6 +211,7 @@ def test_a_tail_is_gone_on_with_where_the_line_broke(bench: "OffloadBench", lost
     assert begun > 300_000
     if lost:
         path.write_bytes(bytes(begun))
+    server.wait_ends(1)
     camera.served_bytes.clear()
     assert bench.session(port).outcomes[0].ending is Step.STORED
     served = camera.served_bytes[clip.key.clip, "tail.bin"]

@@ -56,7 +56,7 @@ class Drive:
         size = os.fstat(fd).st_size
         self._fdatasync(fd)
         if Path(f"/proc/self/fd/{fd}").readlink().name == NAME:
-            self._durable = size
+            self._durable = max(self._durable, size)  # the follower syncs too, and may end after the writer
 
     def _read(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:
         durable = self._durable
