@@ -6,6 +6,7 @@ seen.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -21,6 +22,7 @@ from evidence.storage import AppendFile, StorageError
 
 __all__ = ["ClipWriter", "MakeMedia", "WriterLimits"]
 
+_Facts = partial[SyncPoint]
 MakeMedia = Callable[[Sink, Callable[[Fragment], object]], MediaWriter]
 """Makes the media of a clip: takes the sink of its plaintext, and who hears of each fragment."""
 
@@ -35,10 +37,13 @@ class WriterLimits(msgspec.Struct, frozen=True):
 
 
 class ClipWriter:
-    """The files of one clip, from the claim to the last line. One thread.
+    """The files of one clip, from the claim to the last line. One thread calls it.
 
     `journal` has written line 0, which is on storage; `media_file` is new and empty; `on_line` hears of each
-    line that has come onto storage.
+    line that has come onto storage, in a hurry from another thread.
+
+    Attributes:
+        sync_points: how many are on storage.
     """
 
     def __init__(
@@ -67,9 +72,11 @@ class ClipWriter:
         self._triggers: list[Trigger] = []
         self._first_pts_ns: int | None = None
         self._end_ns = 0
-        self._synced_bytes = 0
-        self._synced_fragments = 0
-        self._synced_frames = 0
+        self._due_from_bytes = 0  # what the last sync point covers, which may still be under way
+        self._due_from_fragments = 0
+        self._begun = False
+        self._frames_synced = 0
+        self.sync_points = 0
 
     @property
     def full(self) -> bool:
@@ -81,19 +88,31 @@ class ClipWriter:
         """When the running fragment, and with it the next live sync point, can be due at the earliest."""
         return self._media.fragment_due_ns
 
-    def hurry(self, *, on: bool) -> None:
-        """Say whether seconds count, as in a flush, or CPU time, as live."""
-        self._cipher.hurrying = on
-
     @property
     def frames_synced(self) -> int:
-        """Frames that the last sync point covers."""
-        return self._synced_frames
+        """Frames that the last sync point on storage covers."""
+        return self._frames_synced
+
+    @property
+    def sync_begun(self) -> bool:
+        """Whether there is a sync point that covers a frame, on storage or on its way."""
+        return self._begun
 
     @property
     def ciphertext_bytes(self) -> int:
         """Bytes of the encrypted file so far."""
         return self._cipher.ciphertext_bytes
+
+    def hurry(self, *, on: bool) -> None:
+        """Say whether seconds count, as in a flush, or CPU time, as live.
+
+        In a hurry another thread writes, syncs and attests, in the same order as without it, while this one
+        muxes and encrypts what comes next; errors of storage come from a later call. Turned off, all is done.
+
+        Raises:
+            StorageError: storage refused.
+        """
+        self._cipher.hurry(on=on)
 
     def write(self, item: EncodedFrame | Span) -> None:
         """Take the next frame or gap of the sequence.
@@ -129,13 +148,15 @@ class ClipWriter:
     def sync_if_due(self, now_ns: int, *, live: bool) -> bool:
         """Reach a sync point if one is due; whether it was. While flushing, to be asked after each frame.
 
+        In a hurry it is on its way then, and `sync_points` says when it is reached.
+
         Raises:
             StorageError: storage refuses.
         """
         if live:
-            due = self._fragments > self._synced_fragments
+            due = self._fragments > self._due_from_fragments
         else:
-            unsynced = self._cipher.ciphertext_bytes - self._synced_bytes
+            unsynced = self._cipher.ciphertext_bytes - self._due_from_bytes
             due = unsynced > 0 and unsynced + self._largest_fragment_bytes > self._limits.flush_bytes
         if due:
             self._sync(now_ns, live=live)
@@ -147,10 +168,11 @@ class ClipWriter:
         Raises:
             StorageError: storage refuses.
         """
+        self.hurry(on=False)
         self._media.close()
         self._cipher.close()
         end = ClipEnd(
-            **msgspec.structs.asdict(self._point(now_ns)),
+            **msgspec.structs.asdict(self._synced(self._facts(now_ns))),
             ended=ended,
             stop_ns=stop_ns,
             ciphertext=self._cipher.ciphertext,
@@ -173,26 +195,35 @@ class ClipWriter:
         if live:
             self._media.fill_chunk(self._limits.waiting_ns)
         self._cipher.flush_full()
-        point = self._point(now_ns)
-        self._append_line(self._journal.line(point))
-        self._on_line(point)
+        facts = self._facts(now_ns)
+        self._cipher.then(partial(self._attest, facts))
+        self._begun = self._begun or facts.keywords["frames"] > 0
         self._gaps.clear()
         self._bookmarks.clear()
         self._triggers.clear()
-        self._synced_bytes = self._cipher.ciphertext_bytes
-        self._synced_fragments = self._fragments
-        self._synced_frames = point.frames
+        self._due_from_bytes = self._cipher.ciphertext_bytes
+        self._due_from_fragments = self._fragments
 
-    def _point(self, now_ns: int) -> SyncPoint:
+    def _attest(self, facts: _Facts) -> None:
+        """Reach the sync point that states these facts; in a hurry in the other thread."""
+        point = self._synced(facts)
+        self._append_line(self._journal.line(point))
+        self._on_line(point)
+        self._frames_synced = point.frames
+        self.sync_points += 1
+
+    def _synced(self, facts: _Facts) -> SyncPoint:
         """Put the ciphertext on storage and say what it then holds."""
         interval = self._cipher.sync()
+        return facts(line=self._journal.next_line, previous=self._journal.previous, interval=interval)
+
+    def _facts(self, now_ns: int) -> _Facts:
+        """Return what a sync point says of all that was written so far, but for what only its writing tells."""
         held = self._media.contained(self._cipher.plaintext_sealed)
-        return SyncPoint(
-            line=self._journal.next_line,
-            previous=self._journal.previous,
+        return partial(
+            SyncPoint,
             ciphertext_bytes=self._cipher.ciphertext_bytes,
             plaintext_bytes=self._cipher.plaintext_sealed,
-            interval=interval,
             frames=held.frames,
             last_pts_ns=held.last_pts_ns,
             gaps=tuple(self._gaps),

@@ -83,6 +83,7 @@ class ClipThread:
         self._cut = Cut(context.sound_lag_ns)
         self._name = ""
         self._live = False
+        self._reported = 0  # sync points
         self._caught_up_ns: int | None = None
         self.turn_ns = context.now_ns()  # the last turn of any of its loops: what a watchdog goes by
         self._done = threading.Event()
@@ -264,8 +265,8 @@ class ClipThread:
             if live and self._caught_up_ns is None and self._put_rest(clip):
                 return
             # The first sync point does not wait for its share of the flush: it is what lights the lamp.
-            if clip.sync_if_due(self._context.now_ns(), live=live or not clip.frames_synced):
-                self._report(clip, live=live)
+            due = clip.sync_if_due(self._context.now_ns(), live=live or not clip.sync_begun)
+            self._report(clip, live=live and due)
             if clip.full:
                 self._stop = _Stop(Ended.STORAGE_FULL, self._context.now_ns())
                 return
@@ -312,7 +313,8 @@ class ClipThread:
                 clip.write(item if self._stop is None else self._up_to_stop(item))
                 # One read may hold more than may lie between two sync points of the flush, the last one too.
                 flushing = not self._live or self._caught_up_ns is None
-                if flushing and clip.sync_if_due(self._context.now_ns(), live=False):
+                if flushing:
+                    clip.sync_if_due(self._context.now_ns(), live=False)
                     self._report(clip, live=False)
         return False
 
@@ -341,6 +343,10 @@ class ClipThread:
             self._orders.put(order)
 
     def _report(self, clip: ClipWriter, *, live: bool) -> None:
+        """Tell of a new sync point; `live`: it was reached live, and so with nothing left in the ring."""
+        if clip.sync_points == self._reported:
+            return
+        self._reported = clip.sync_points
         now_ns = self._context.now_ns()
         if live and self._caught_up_ns is None:
             self._caught_up_ns = now_ns - self._trigger.edge_ns

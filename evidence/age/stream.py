@@ -30,7 +30,7 @@ _FINAL_FLAG = 11  # offset in the nonce; the 11 bytes before it are the counter,
 _RUN_CHUNKS = 4  # handed over at once where they come in one piece: fewer writes, still in a core's cache
 
 Sink = Callable[[memoryview], object]
-"""Takes one chunk or several, whole; the memory is used again after it returns."""
+"""Takes one chunk or several, whole; the memory is used again after it returns, unless it gave other memory."""
 
 
 class ChunkCipher:
@@ -68,29 +68,28 @@ class ChunkSealer:
         self._sink = sink
         self._pending = bytearray(CHUNK_BYTES)
         self._pending_view = memoryview(self._pending)
-        self._sealed = memoryview(bytearray(_RUN_CHUNKS * SEALED_CHUNK_BYTES))
+        self.use_memory(None)
         self.pending_bytes = 0
         self.chunks = 0
         self.plaintext_sealed = 0
 
+    def use_memory(self, memory: memoryview | None) -> None:
+        """Seal into this memory from now on, as many chunks at once as it holds; `None`: into some of its own.
+
+        A sink that keeps what it got gives other memory before it returns.
+        """
+        self._sealed = memory or memoryview(bytearray(_RUN_CHUNKS * SEALED_CHUNK_BYTES))
+        self._run_chunks = len(self._sealed) // SEALED_CHUNK_BYTES
+
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Take plaintext and return its length; a chunk leaves when it is full and a byte follows it."""
-        view = memoryview(data).cast("B")
-        size = len(view)
-        start = 0
-        while self.pending_bytes + size - start > CHUNK_BYTES:
-            if self.pending_bytes == 0:
-                start += self._seal_run(view[start:])
-                continue
-            taken = CHUNK_BYTES - self.pending_bytes
-            self._pending_view[self.pending_bytes :] = view[start : start + taken]
-            start += taken
-            self.pending_bytes = CHUNK_BYTES
-            self._seal_pending(final=False)
-        end = self.pending_bytes + size - start
-        self._pending_view[self.pending_bytes : end] = view[start:]
+        rest = view = memoryview(data).cast("B")
+        while self.pending_bytes + len(rest) > CHUNK_BYTES:
+            rest = rest[self._seal_run(rest) :]
+        end = self.pending_bytes + len(rest)
+        self._pending_view[self.pending_bytes : end] = rest
         self.pending_bytes = end
-        return size
+        return len(view)
 
     def flush_full(self) -> bool:
         """Seal a full chunk as not final, the caller promising that more follows; say whether there was one."""
@@ -132,17 +131,27 @@ class ChunkSealer:
         self.pending_bytes = 0
 
     def _seal_run(self, plaintext: memoryview) -> int:
-        """Seal whole chunks that a byte follows, without a copy, as the buffer has room; return their bytes."""
-        count = min(_RUN_CHUNKS, (len(plaintext) - 1) // CHUNK_BYTES)
+        """Seal whole chunks that a byte follows, as many as the memory holds; return the bytes it took.
+
+        The pending chunk, if there is one, is filled and goes first; the others are sealed without a copy.
+        """
         seal, sealed = self._cipher.seal, self._sealed
-        for number in range(count):
-            start, place = number * CHUNK_BYTES, number * SEALED_CHUNK_BYTES
+        taken = count = 0
+        if self.pending_bytes:
+            taken = CHUNK_BYTES - self.pending_bytes
+            self._pending_view[self.pending_bytes :] = plaintext[:taken]
+            seal(self.chunks, self._pending_view, sealed[:SEALED_CHUNK_BYTES], final=False)
+            self.pending_bytes, count = 0, 1
+        begin = taken - count * CHUNK_BYTES
+        for number in range(count, min(self._run_chunks, (len(plaintext) - begin - 1) // CHUNK_BYTES)):
+            start, place = begin + number * CHUNK_BYTES, number * SEALED_CHUNK_BYTES
             chunk = plaintext[start : start + CHUNK_BYTES]
             seal(self.chunks + number, chunk, sealed[place : place + SEALED_CHUNK_BYTES], final=False)
+            taken, count = start + CHUNK_BYTES, number + 1
         self.chunks += count
         self._sink(sealed[: count * SEALED_CHUNK_BYTES])
         self.plaintext_sealed += count * CHUNK_BYTES
-        return count * CHUNK_BYTES
+        return taken
 
     def _seal(self, plaintext: memoryview, *, final: bool) -> None:
         sealed = self._sealed[: len(plaintext) + TAG_BYTES]

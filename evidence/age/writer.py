@@ -121,6 +121,10 @@ class AgeWriter:
         self._state = _State.CLOSED
         self._sealer.wipe()
 
+    def use_memory(self, memory: memoryview | None) -> None:
+        """Seal into this memory, whole `SEALED_CHUNK_BYTES`, from now on; `None`: into some of its own."""
+        self._sealer.use_memory(memory)
+
     def abandon(self) -> None:
         """Forget the plaintext that was not sealed; the file has no final chunk, as after a power cut."""
         self._sealer.wipe()

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from io import BytesIO
 
 import pytest
@@ -55,6 +56,11 @@ def identity() -> X25519Identity:
 IDENTITY = X25519Identity.generate()
 
 
+def _write(file: CipherFile, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        file.write(piece)
+
+
 def digest(data: bytes | bytearray) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -63,23 +69,25 @@ def digest(data: bytes | bytearray) -> str:
     room=st.integers(300, 900_000),
     pieces=st.lists(st.integers(1, 90_000) | st.integers(90_000, 400_000), min_size=1, max_size=8),
     sync_after=st.integers(0, 7),
-    hurrying=st.booleans(),
+    hurries=st.sets(st.integers(0, 7)),
 )
 def test_wherever_storage_is_full_the_file_is_whole(
-    room: int, pieces: list[int], sync_after: int, hurrying: bool
+    room: int, pieces: list[int], sync_after: int, hurries: set[int]
 ) -> None:
     storage = Storage(room)
     file = CipherFile([IDENTITY.recipient()], storage, storage.give_up)
-    file.hurrying = hurrying
     plain = b""
-    intervals, marks = [], []
+    intervals: list[str] = []
+    marks = []
     for number, size in enumerate(pieces):
+        file.hurry(on=number in hurries)
         piece = bytes([number]) * size
         file.write(piece)
         plain += piece
         if number == sync_after:
-            intervals.append(file.sync())
+            file.then(lambda: intervals.append(file.sync()))
             marks.append(file.ciphertext_bytes)
+    file.hurry(on=False)
     file.close()
     intervals.append(file.sync())
     marks.append(file.ciphertext_bytes)
@@ -116,6 +124,54 @@ def test_another_error_costs_no_reserve(error: int, identity: X25519Identity) ->
     assert (storage.given_up, file.full) == (0, False)
     file.abandon()
     assert storage.closed
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_an_error_behind_a_hurrying_writer_is_raised_to_it(error: int, identity: X25519Identity) -> None:
+    storage = Storage(400_000, error=error, reserve=1000)
+    file = CipherFile([identity.recipient()], storage, storage.give_up)
+    file.hurry(on=True)
+    with pytest.raises(StorageError):
+        _write(file, [b"x" * 300_000] * 20)
+    with pytest.raises(StorageError):
+        file.hurry(on=False)
+    assert file.full == (error == errno.ENOSPC)
+    kept = bytes(storage.data)
+    file.abandon()
+    assert bytes(storage.data) == kept  # nothing behind the byte that storage refused
+
+
+class SlowStorage(Storage):
+    """A storage whose every append waits until somebody lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.go_on = threading.Semaphore(0)
+
+    def append(self, data: bytes | memoryview) -> None:
+        assert self.go_on.acquire(timeout=60)
+        super().append(data)
+
+
+def test_memory_of_a_piece_is_used_again_only_when_it_is_on_storage(identity: X25519Identity) -> None:
+    storage = SlowStorage()
+    storage.go_on.release()  # the header
+    file = CipherFile([identity.recipient()], storage, storage.give_up)
+    file.hurry(on=True)
+    pieces = [bytes([number]) * 700_001 for number in range(9)]
+    writer = threading.Thread(target=_write, args=(file, pieces))
+    writer.start()
+    writer.join(0.2)
+    assert writer.is_alive()  # it is as far ahead as there is memory
+    assert file.plaintext.bytes < 4 << 20
+    storage.go_on.release(1000)
+    writer.join(60)
+    file.hurry(on=False)
+    file.close()
+    opened = BytesIO()
+    decrypt_file(BytesIO(storage.data), opened, [identity])
+    assert opened.getvalue() == b"".join(pieces)
+    file.release()
 
 
 def test_storage_holds_no_plaintext(identity: X25519Identity) -> None:
