@@ -6,7 +6,6 @@ from the first keyframe there is something to record.
 
 import gc
 import logging
-import queue
 import signal
 import sys
 import time
@@ -32,6 +31,7 @@ from device.health.readings import SYS
 from device.health.storagewatch import StorageWatch
 from device.health.watch import HealthParts, HealthWatch
 from device.identity import board_serial, identified
+from device.inbox import Inbox
 from device.policy import Policy, load_policy, policy_of_toml
 from device.policycheck import doubt_about
 from device.policyswitch import PolicySwitch, panel_policy, recorder_policy
@@ -130,7 +130,7 @@ class DeviceService:
             signal.signal(number, lambda caught, _: self.stop(signal.Signals(caught).name))
 
     def _build(self, policy: Policy, directory: Path) -> None:
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # takes presses before there is a recorder
+        inbox: Inbox[Any] = Inbox()  # takes presses before there is a recorder
         self._film(policy, inbox.put)
         signer = load_signer(directory / self.config.device.keys, Role.CAMERA_EVIDENCE)
         boot = read_boot_id()

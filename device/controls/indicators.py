@@ -5,7 +5,13 @@ No clock, thread or line: `tick(now_ns)` says which lines change, `next_deadline
 The recording light lives by the writer's progress. `renew` lights it for at most 2 s from now; without renewal
 it lapses to the fault pattern. Between `show` of a recording state and the first renewal it stays dark, for 2 s
 at most, because nothing is on storage yet.
+
+What plays waits for whoever is late: a step that is due begins when `tick` comes to it, and the rest moves
+with it. So on a machine that is held up a pulse may be longer than its row says, never shorter, and none is
+left out.
 """
+
+from typing import Self
 
 import msgspec
 
@@ -61,9 +67,31 @@ class IndicatorPolicy(msgspec.Struct, frozen=True):
         return self.vibration and (self.stealth_vibration or not self.stealth)
 
 
-class _Playing(msgspec.Struct, frozen=True):
+class _Playing(msgspec.Struct):
+    """A pattern since an instant; `due_ns` is when its next step begins, `None` while nobody waits for it."""
+
     pattern: Pattern
     since_ns: int
+    due_ns: int | None
+
+    @classmethod
+    def begin(cls, pattern: Pattern, at_ns: int) -> Self:
+        return cls(pattern, at_ns, at_ns)
+
+    def wait_for(self, now_ns: int) -> None:
+        """Let a step that was due earlier begin now."""
+        if self.due_ns is not None and now_ns > self.due_ns:
+            self.since_ns += now_ns - self.due_ns
+            self.due_ns = now_ns
+
+    def is_over(self, now_ns: int) -> bool:
+        return now_ns - self.since_ns >= self.pattern.length_ns
+
+    def rest_ns(self, now_ns: int) -> int | None:
+        """Return how long no track of it changes."""
+        tracks = (self.pattern.light, self.pattern.buzzer, self.pattern.vibration)
+        rests = [track.at(now_ns - self.since_ns)[1] for track in tracks]
+        return min((rest for rest in rests if rest is not None), default=None)
 
 
 class Indicators:
@@ -80,7 +108,7 @@ class Indicators:
         self._now_ns = now_ns
         self._state = IndicatorState.STARTING
         self._showing = IndicatorState.STARTING
-        self._base = _Playing(PATTERNS[self._state], now_ns)
+        self._base = _Playing.begin(PATTERNS[self._state], now_ns)
         self._signal: _Playing | None = None
         self._dark_until_ns: int | None = None
         self._lit_until_ns: int | None = None
@@ -120,7 +148,7 @@ class Indicators:
     def signal(self, kind: Signal, now_ns: int) -> None:
         """Play a signal once, from now on, in place of any other that plays."""
         self._pass_time(now_ns)
-        self._signal = _Playing(SIGNALS[kind], now_ns)
+        self._signal = _Playing.begin(SIGNALS[kind], now_ns)
 
     def renew(self, now_ns: int, until_ns: int) -> None:
         """Keep the recording light alive until `until_ns`, at most 2 s from now. Otherwise without effect."""
@@ -145,7 +173,17 @@ class Indicators:
             LineChange(line, line in wanted) for line in Line if self._levels[line] is not (line in wanted)
         )
         self._levels = {line: line in wanted for line in Line}
+        self._await_steps()
         return changes
+
+    def switched(self, now_ns: int) -> None:
+        """Hear that the lines have been switched by now: the steps that began count from here."""
+        late_ns = now_ns - self._now_ns
+        self._now_ns = now_ns
+        for playing in (self._base, self._signal):
+            if playing is not None and playing.due_ns is not None:
+                playing.since_ns += late_ns
+                playing.due_ns += late_ns
 
     def next_deadline_ns(self) -> int:
         """Return the earliest time at which a line, or what is shown, may change by itself."""
@@ -161,9 +199,20 @@ class Indicators:
                 self._dark_until_ns = self._lit_until_ns = None
                 self.lapses += 1
                 self._choose(until_ns)
-        if self._signal is not None and self._now_ns - self._signal.since_ns >= self._signal.pattern.length_ns:
+        (self._signal or self._base).wait_for(self._now_ns)
+        if self._signal is not None and self._signal.is_over(self._now_ns):
             self._signal = None
         self._remind()
+
+    def _await_steps(self) -> None:
+        """Note when the next step of what plays is due; a state behind a signal goes on by itself."""
+        for playing, is_awaited in (
+            (self._base, self._signal is None and not self._is_dark()),
+            (self._signal, True),
+        ):
+            if playing is not None:
+                rest_ns = playing.rest_ns(self._now_ns) if is_awaited else None
+                playing.due_ns = None if rest_ns is None else self._now_ns + rest_ns
 
     def _remind(self) -> None:
         due_ns, pause_ns = self._remind_ns, self.policy.reminder_ns
@@ -173,7 +222,7 @@ class Indicators:
         self._remind_ns = None if pause_ns is None else due_ns + (late + 1) * pause_ns
         # Only what is known to be recording is said to be; and a press's answer goes first.
         if self._lit_until_ns is not None and self._signal is None:
-            self._signal = _Playing(SIGNALS[Signal.REMINDER], self._now_ns)
+            self._signal = _Playing.begin(SIGNALS[Signal.REMINDER], self._now_ns)
 
     def _is_dark(self) -> bool:
         return self._dark_until_ns is not None
@@ -183,7 +232,7 @@ class Indicators:
         shown = IndicatorState.FAULT if lapsed else self._state
         if self._base.pattern is not PATTERNS[shown] or shown is not self._showing:
             self._showing = shown
-            self._base = _Playing(PATTERNS[shown], at_ns)
+            self._base = _Playing.begin(PATTERNS[shown], at_ns)
 
     def _wanted(self) -> set[Line]:
         colour, _ = self._light()

@@ -21,6 +21,7 @@ from device.controls.outputs import GpioOutputs, MemoryLines, OutputLines, set_l
 from device.controls.patterns import FAULT_LEVELS, IndicatorState, Signal
 from device.controls.triggers import Trigger, TriggerLine, TriggerPortState
 from device.errors import DeviceError
+from device.inbox import Inbox
 
 __all__ = ["ControlEvent", "ControlPanel", "PanelCore", "PanelPolicy", "indicator_policy"]
 
@@ -136,19 +137,28 @@ class PanelCore:
         if trigger is not None:
             self._post(trigger)
 
-    def advance(self, now_ns: int) -> None:
-        """Do all that is due by now. Edges that have come must have been taken before."""
+    def advance(self, now_ns: int) -> bool:
+        """Do all that is due by now; returns whether lines were switched, which `switched` wants to hear of.
+
+        Edges that have come must have been taken before.
+        """
         if now_ns >= self._check_ns:
             self._check_ns = now_ns + _LEVEL_CHECK_NS
             self._check_levels(now_ns)
         self._tick_button(now_ns)
-        for change in self.indicators.tick(now_ns):
+        changes = self.indicators.tick(now_ns)
+        for change in changes:
             try:
                 self._outputs.set(change.line, on=change.on)
             except DeviceError as error:
                 self.output_errors += 1
                 if self.output_errors == 1:
                     _log.error("%s", error)
+        return bool(changes)
+
+    def switched(self, now_ns: int) -> None:
+        """Hear when the lines had been switched: a pulse has its length even where that took a while."""
+        self.indicators.switched(now_ns)
 
     def next_deadline_ns(self) -> int:
         """Return when to call `advance` at the latest."""
@@ -229,7 +239,7 @@ class ControlPanel:
         self.faults: list[DeviceError] = []
         self._now_ns = now_ns
         self._post = post
-        self._inbox: queue.SimpleQueue[Edge | Callable[[], None]] = queue.SimpleQueue()
+        self._inbox: Inbox[Edge | Callable[[], None]] = Inbox()
         self._outputs = self._claim_outputs(factory, config.lights) if outputs is None else outputs
         self.core = PanelCore(config, self._outputs, post, now_ns(), policy)
         self._inputs = self._claim_inputs(factory, config)
@@ -298,7 +308,8 @@ class ControlPanel:
             while not self._stopping:
                 self._take(self._wait())
                 self.last_turn_ns = self._now_ns()
-                self.core.advance(self.last_turn_ns)
+                if self.core.advance(self.last_turn_ns):
+                    self.core.switched(self._now_ns())
         finally:
             if not self._stopping:
                 set_levels(self._outputs, FAULT_LEVELS)
@@ -306,7 +317,7 @@ class ControlPanel:
     def _wait(self) -> Edge | Callable[[], None] | None:
         wait_s = max(0, self.core.next_deadline_ns() - self._now_ns()) / 1e9
         try:
-            return self._inbox.get(timeout=wait_s)
+            return self._inbox.get(wait_s)
         except queue.Empty:
             return None
 

@@ -18,6 +18,7 @@ from device.controls.gestures import Held, PressBegan, ReleasedLong, ReleasedSho
 from device.controls.panel import ControlEvent
 from device.controls.patterns import IndicatorState, Signal
 from device.controls.triggers import Trigger
+from device.inbox import Inbox
 from device.recording import core as commands
 from device.recording.core import Command, RecorderCore, RecorderPolicy
 from device.recording.events import (
@@ -51,7 +52,7 @@ _BROKEN = frozenset({StateKind.FAILED, StateKind.STALLED, StateKind.RESTARTING})
 _REFUSAL_WAIT_S = 1.0
 """How long a refusal may wait for the log: a storage that is broken must not keep the wearer in the dark."""
 
-Inbox = queue.SimpleQueue[RecorderEvent | ControlEvent | SourceState]
+RecorderInbox = Inbox[RecorderEvent | ControlEvent | SourceState]
 """What happens waits here; it may hold presses before there is a recorder."""
 
 
@@ -74,7 +75,7 @@ class Recorder:
         self,
         policy: RecorderPolicy,
         *,
-        inbox: Inbox,
+        inbox: RecorderInbox,
         ring: Ring,
         panel: Panel,
         log: LogThread,
@@ -136,7 +137,7 @@ class Recorder:
         self.last_turn_ns = now_ns = self._now_ns()
         timeout_s = _TURN_S if deadline_ns is None else min(_TURN_S, max(0, deadline_ns - now_ns) / 1e9)
         try:
-            self._take(self._events.get(timeout=timeout_s))
+            self._take(self._events.get(timeout_s))
         except queue.Empty:
             self._obey(self._core.tick(self._now_ns()))
         self._publish()

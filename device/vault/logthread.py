@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 import msgspec
 
+from device.inbox import Inbox
 from device.vault.eventlog import EventLog
 from evidence.documents import LogEvent, LogHead
 from evidence.storage import StorageError
@@ -47,7 +48,7 @@ class LogThread:
         self._on_trouble = on_trouble
         self._batch_ns = batch_ns
         self._retry_ns = retry_ns
-        self._queue: queue.SimpleQueue[_Posted | None] = queue.SimpleQueue()
+        self._queue: Inbox[_Posted | None] = Inbox()
         self._kept: list[_Posted] = []
         self._signed: list[_Posted] = []
         self._dropped = 0
@@ -89,7 +90,7 @@ class LogThread:
         while True:
             timeout_s = None if due_ns is None else max(0, due_ns - time.monotonic_ns()) / _NS_PER_S
             try:
-                posted = self._queue.get(timeout=timeout_s)
+                posted = self._queue.get(timeout_s)
             except queue.Empty:
                 due_ns = self._write_kept()
                 continue

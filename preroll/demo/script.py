@@ -26,6 +26,7 @@ class Do(enum.Enum):
 class _Phase(enum.Enum):
     FILLING = enum.auto()
     TAPPED = enum.auto()
+    PRESSED = enum.auto()
     RECORDING = enum.auto()
     HOLDING = enum.auto()
     OVER = enum.auto()
@@ -62,8 +63,11 @@ class Script:
             case _Phase.FILLING:
                 return self._fill(now_ns, held_ns, state)
             case _Phase.TAPPED if now_ns - self._since_ns >= _TAP_NS:
-                self._phase = _Phase.RECORDING
+                self._phase = _Phase.RECORDING if state in RECORDING_STATES else _Phase.PRESSED
                 return [Do.RELEASE]
+            case _Phase.PRESSED if state in RECORDING_STATES:  # on a busy machine not at once
+                self._phase = _Phase.RECORDING
+                return []
             case _Phase.RECORDING:
                 return self._record(now_ns, state, touched=touched)
             case _Phase.HOLDING if state not in RECORDING_STATES:

@@ -53,6 +53,16 @@ def test_a_clip_that_ends_by_itself_ends_the_script() -> None:
     assert hand.over
 
 
+def test_a_camera_that_is_slow_to_record_is_waited_for() -> None:
+    hand = script()
+    assert step(hand, 6 * S, State.READY) == [Do.PRESS]
+    assert step(hand, 6 * S + 250 * MS, State.READY) == [Do.RELEASE]
+    assert step(hand, 7 * S, State.READY) == []
+    assert not hand.over
+    assert step(hand, 8 * S, State.RECORDING) == []
+    assert step(hand, 13 * S, State.RECORDING) == [Do.PRESS]
+
+
 def test_a_ring_that_grows_no_more_is_full() -> None:
     hand = script()
     assert step(hand, 0, State.READY, held_ns=0) == []

@@ -205,14 +205,19 @@ class Camera:
         """Press and let go, so that both edges count."""
         self.board.press()
         self.run_for(0.06)
-        self.board.release()
-        self.run_for(0.06)
+        self._let_go()
 
     def hold(self) -> None:
         """Press until the hold has had its effect, and let go."""
         self.board.press()
-        self.run_for(self.config.policy.hold_s + 0.1)
+        held_ns = time.monotonic_ns() + int((self.config.policy.hold_s + 0.1) * NS_PER_S)
+        self.wait(lambda: time.monotonic_ns() >= held_ns, "the end of the hold")
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Open the contact, and wait until that was taken for a release: the next press is no bounce then."""
         self.board.release()
+        self.wait(lambda: not self.service.panel.core.button.is_down, "the release")
         self.run_for(0.06)
 
     def start(self) -> None:

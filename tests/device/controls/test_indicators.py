@@ -1,12 +1,14 @@
 """Lights, sound and vibration by virtual time."""
 
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device.controls.indicators import IndicatorPolicy, Indicators
-from device.controls.patterns import PATTERNS, RECORDING_STATES, SIGNALS, IndicatorState, Line, Signal
+from device.controls.patterns import PATTERNS, RECORDING_STATES, SIGNALS, IndicatorState, Line, Pattern, Signal
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -249,3 +251,46 @@ def test_recording_is_never_shown_longer_than_two_seconds_after_a_renewal(
         assert player.indicators.next_deadline_ns() > player.now_ns
     player.run_to(player.now_ns + 2 * S)
     assert player.indicators.showing not in RECORDING_STATES
+
+
+@given(
+    st.sampled_from([*PATTERNS.values(), *SIGNALS.values()]),
+    st.lists(st.integers(0, 400 * MS), min_size=40, max_size=40),
+    st.lists(st.integers(0, 200 * MS), min_size=40, max_size=40),
+)
+def test_on_a_machine_that_is_late_pulses_get_longer_and_none_is_left_out(
+    pattern: Pattern, late_ns: list[int], switching_ns: list[int]
+) -> None:
+    """Late to turn up, and slow to switch: `started` must never sound like `reminder`."""
+    now_ns = T0
+    player = Indicators(now_ns)
+    for state, row in PATTERNS.items():
+        if row is pattern:
+            player.show(state, now_ns)
+            player.renew(now_ns, now_ns + S)
+    for kind, row in SIGNALS.items():
+        if row is pattern:
+            player.signal(kind, now_ns)
+    seen: list[tuple[int, int, frozenset[Line]]] = []
+    for late, switching in zip(late_ns, switching_ns, strict=True):
+        now_ns = max(now_ns, player.next_deadline_ns()) + late if seen else now_ns + late
+        player.tick(now_ns)
+        player.switched(now_ns + switching)
+        seen.append((now_ns, now_ns + switching, player.levels))
+        now_ns += switching
+    for line, track in ((Line.BUZZER, pattern.buzzer), (Line.VIBRATION, pattern.vibration)):
+        wanted = [ms * MS for on, ms in track.steps if on]
+        heard = list(pulses_of(seen, line))
+        assert len(heard) >= len(wanted) or pattern in PATTERNS.values()
+        assert all(longest >= ns for longest, ns in zip(heard, wanted, strict=False))
+
+
+def pulses_of(seen: list[tuple[int, int, frozenset[Line]]], line: Line) -> Iterator[int]:
+    """Tell how long a line was on each time, from when it had been switched on."""
+    since_ns = None
+    for asked_ns, switched_ns, levels in seen:
+        if line in levels and since_ns is None:
+            since_ns = switched_ns
+        elif line not in levels and since_ns is not None:
+            yield asked_ns - since_ns
+            since_ns = None
