@@ -8,12 +8,13 @@ time and not the test.
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from hil_tests.board.protocol import Board, BoardError, LineChange
 from hil_tests.light_table import Row, light_table
+from hil_tests.sounds import Played, Pulse, played
 from hil_tests.wiring import BUZZER, GREEN, RED, VIBRATION
 
 __all__ = ["Step", "colours", "pulses", "wait_colour", "wait_for", "wait_signal", "wait_state"]
@@ -22,20 +23,13 @@ _T = TypeVar("_T")
 _COLOURS = {(False, False): "off", (True, False): "red", (False, True): "green", (True, True): "amber"}
 _BLINK_NS = 45_000_000
 _NS_PER_MS = 1_000_000
-_REST_NS = 300_000_000
-"""Longer than any pause within a sound, shorter than any between two."""
-_LONGEST_NS = 1_500_000_000
-"""Longer than the light of any signal, so that it is over when it is judged."""
-_AT_ONCE_NS = 5_000_000
-_STRETCH_MS = 100
-_LATE_MS = 100
 _POLL_S = 0.02
 _TELL = 24
 
 
 @dataclass(frozen=True)
 class Step:
-    """The light had a colour, or another line was on, from one instant to another; `None`: it still is."""
+    """The light had a colour, or a signal played, from one instant to another; `None`: it still is so."""
 
     colour: str
     since_ns: int
@@ -66,17 +60,17 @@ def colours(changes: Sequence[LineChange], now_ns: int) -> list[Step]:
     return steps
 
 
-def pulses(changes: Sequence[LineChange], line: int) -> list[Step]:
+def pulses(changes: Sequence[LineChange], line: int) -> list[Pulse]:
     """Return when a line was on, in order; the last one may still be."""
-    found: list[Step] = []
+    found: list[Pulse] = []
     for change in changes:
         if change.line != line:
             continue
         open_ns = found[-1].since_ns if found and found[-1].until_ns is None else None
         if change.high and open_ns is None:
-            found.append(Step("on", change.at_ns, None))
+            found.append(Pulse(change.at_ns, None))
         elif not change.high and open_ns is not None:
-            found[-1] = Step("on", open_ns, change.at_ns)
+            found[-1] = Pulse(open_ns, change.at_ns)
     return found
 
 
@@ -121,141 +115,71 @@ def wait_state(board: Board, name: str, *, since_ns: int = 0, timeout_s: float =
 
     found = wait_for(board, find, f"light of {name}", timeout_s)
     if row.vibration:
-        _wait_pulses(board, row, since_ns, timeout_s)
+        _wait_sound(board, row, since_ns, timeout_s)
     return found
 
 
 def wait_signal(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
-    """Wait for a signal that began at `since_ns` or later, in sound, vibration and light; its first pulse."""
-    return _wait_pulses(board, light_table()[name], since_ns, timeout_s)
+    """Wait for a signal that began at `since_ns` or later, in sound, vibration and light."""
+    return _wait_sound(board, light_table()[name], since_ns, timeout_s)
 
 
-def _wait_pulses(board: Board, row: Row, since_ns: int, timeout_s: float) -> Step:
-    """Wait for a row's sound with its vibration, and a signal's light; returns the first pulse."""
+def _wait_sound(board: Board, row: Row, since_ns: int, timeout_s: float) -> Step:
+    """Wait for a row's sound with its vibration, and a signal's light; returns from when to when it played."""
 
     def find(changes: list[LineChange], now_ns: int) -> Step | None:
-        heard, felt = (_groups(pulses(changes, line), now_ns) for line in (BUZZER, VIBRATION))
-        for group in heard if row.buzzer else felt:
-            played = _Played(_beside(group, heard), _beside(group, felt), changes)
-            if (
-                group[0].since_ns >= since_ns
-                and now_ns > group[0].since_ns + _LONGEST_NS
-                and played.is_row(row)
-            ):
-                return group[0]
+        for each in _played(changes, now_ns):
+            if each.since_ns >= since_ns and row.name in each.names:
+                if row.once and not _is_lit(row, colours(changes, now_ns), each.since_ns):
+                    continue
+                return Step(row.name, each.since_ns, each.until_ns)
         return None
 
     try:
         return wait_for(board, find, f"sound, vibration and light of {row.name}", timeout_s)
     except BoardError as error:
-        raise BoardError(f"{error}; since then {_played(board, since_ns)}") from error
+        raise BoardError(f"{error}; since then {_told(board, since_ns)}") from error
 
 
-def _played(board: Board, since_ns: int) -> str:
-    """Say in milliseconds when buzzer and motor were on."""
-    told = []
+def _played(changes: Sequence[LineChange], now_ns: int) -> Iterator[Played]:
+    return played(pulses(changes, BUZZER), pulses(changes, VIBRATION), light_table(), now_ns)
+
+
+def _told(board: Board, since_ns: int) -> str:
+    """Say in milliseconds when buzzer and motor were on, and what that was taken for."""
+    changes, told = board.changes(), []
     for name, line in (("buzzer", BUZZER), ("motor", VIBRATION)):
-        found = [step for step in pulses(board.changes(), line) if step.since_ns >= since_ns]
+        found = [pulse for pulse in pulses(changes, line) if pulse.since_ns >= since_ns]
         times = [
-            ((step.since_ns - since_ns) // _NS_PER_MS, step.lasted_ns(since_ns) // _NS_PER_MS) for step in found
+            ((pulse.since_ns - since_ns) // _NS_PER_MS, ((pulse.until_ns or 0) - pulse.since_ns) // _NS_PER_MS)
+            for pulse in found
         ]
         told.append(f"{name} (at, for) {times}")
+    told += [
+        f"{' or '.join(sorted(each.names))} at {(each.since_ns - since_ns) // _NS_PER_MS}"
+        for each in _played(changes, board.now_ns())
+        if each.since_ns >= since_ns
+    ]
     return ", ".join(told)
 
 
-def _beside(group: Sequence[Step], groups: Sequence[Sequence[Step]]) -> Sequence[Step]:
-    """Return the group that began together with this one."""
-    at_ns = group[0].since_ns
-    return next((each for each in groups if abs(each[0].since_ns - at_ns) < _BLINK_NS), ())
+def _is_lit(row: Row, steps: Sequence[Step], begin_ns: int) -> bool:
+    """Whether the light played a signal's steps from its begin on; the last may run into the state's light."""
+    wanted = list(row.light)
+    while wanted and wanted[-1][0] == "off":
+        wanted.pop()
+    shown = [step for step in steps if step.until_ns is None or step.until_ns - begin_ns >= _BLINK_NS]
+    return len(shown) >= len(wanted) and all(
+        step.colour == colour and _lasts(step, begin_ns, milliseconds)
+        for step, (colour, milliseconds) in zip(shown, wanted, strict=False)
+    )
 
 
-def _sound_groups(changes: Sequence[LineChange], now_ns: int) -> list[list[list[Step]]]:
-    """Return groups of pulses of buzzer and of motor; what begins on both at once is a new one on both.
-
-    So a signal that follows another closely is told from it by the line whose pause is the longer.
-    """
-    lines = [pulses(changes, line) for line in (BUZZER, VIBRATION)]
-    begins = [group[0].since_ns for found in lines for group in _groups(found, now_ns)]
-    together = [at_ns for at_ns in begins if all(_begins_at(found, at_ns) for found in lines)]
-    return [_groups(found, now_ns, together) for found in lines]
-
-
-def _begins_at(found: Sequence[Step], at_ns: int) -> bool:
-    return any(abs(step.since_ns - at_ns) < _AT_ONCE_NS for step in found)
-
-
-def _groups(found: Sequence[Step], now_ns: int, cuts: Sequence[int] = ()) -> list[list[Step]]:
-    """Return pulses that belong together, cut at the given instants too; what may still go on is left out."""
-    groups: list[list[Step]] = []
-    for step in found:
-        is_cut = any(abs(step.since_ns - at_ns) < _AT_ONCE_NS for at_ns in cuts)
-        if groups and not is_cut and step.since_ns - (groups[-1][-1].until_ns or now_ns) < _REST_NS:
-            groups[-1].append(step)
-        else:
-            groups.append([step])
-    return [each for each in groups if each[-1].until_ns is not None and now_ns - each[-1].until_ns >= _REST_NS]
-
-
-@dataclass(frozen=True)
-class _Played:
-    """Pulses of buzzer and motor that began together, and the light of this boot."""
-
-    heard: Sequence[Step]
-    felt: Sequence[Step]
-    changes: Sequence[LineChange]
-
-    def is_row(self, wanted: Row) -> bool:
-        """Whether that row was played: the nearest of those with as many pulses.
-
-        So a machine under load may stretch them. A signal with a light of its own has to show it, and then goes
-        before what is only a little nearer, for nothing else shows that light.
-        """
-        rows = [
-            row
-            for row in light_table().values()
-            if len(row.buzzer) == len(self.heard) and len(row.vibration) == len(self.felt)
-        ]
-        shown = [row for row in rows if row.once and row.light and self._is_lit(row)]
-        likely = [row for row in shown if self._is_near(row)]
-        others = [row for row in rows if row in shown or not (row.once and row.light)]
-        nearest = min(likely or others, key=self._distance_ms, default=None)
-        return nearest is not None and _sounds(nearest) == _sounds(wanted)
-
-    def _lengths_ms(self) -> list[float]:
-        return [
-            ((step.until_ns or step.since_ns) - step.since_ns) / _NS_PER_MS
-            for step in (*self.heard, *self.felt)
-        ]
-
-    def _distance_ms(self, row: Row) -> float:
-        return sum(abs(ms - wanted) for ms, wanted in zip(self._lengths_ms(), _sounds(row), strict=True))
-
-    def _is_near(self, row: Row) -> bool:
-        """Whether every pulse is about as long as the row says; a machine under load stretches them."""
-        pairs = zip(self._lengths_ms(), _sounds(row), strict=True)
-        return all(ms <= 2 * wanted + _STRETCH_MS for ms, wanted in pairs)
-
-    def _is_lit(self, row: Row) -> bool:
-        """Whether the light had each step's colour in the step's middle, all of them a little late perhaps."""
-        begun_ns = (self.heard or self.felt)[0].since_ns
-        return any(
-            all(
-                _colour_at(self.changes, begun_ns + (at_ms + late_ms) * _NS_PER_MS) == colour
-                for at_ms, colour in middles
-            )
-            for middles in [_middles(row)]
-            for late_ms in range(0, _LATE_MS + 1, _LATE_MS // 4)
-        )
-
-
-def _sounds(row: Row) -> tuple[int, ...]:
-    return (*row.buzzer, *row.vibration)
-
-
-def _middles(row: Row) -> list[tuple[int, str]]:
-    """Return the middle of each step of the light, milliseconds from its begin, and the colour."""
-    ends = itertools.accumulate(milliseconds for _, milliseconds in row.light)
-    return [(end - ms // 2, colour) for end, (colour, ms) in zip(ends, row.light, strict=True)]
+def _lasts(step: Step, begin_ns: int, milliseconds: int) -> bool:
+    """Whether a step lasted from the signal's begin on; by half, as red and green are not switched at once."""
+    return (
+        step.until_ns is None or step.until_ns - max(step.since_ns, begin_ns) >= milliseconds * _NS_PER_MS / 2
+    )
 
 
 def _is_round(row: Row, steps: Sequence[Step], now_ns: int) -> bool:
@@ -269,11 +193,3 @@ def _is_round(row: Row, steps: Sequence[Step], now_ns: int) -> bool:
 
 def _is_about(length_ns: int, milliseconds: int) -> bool:
     return abs(length_ns / _NS_PER_MS - milliseconds) <= 50 + 0.3 * milliseconds
-
-
-def _colour_at(changes: Sequence[LineChange], at_ns: int) -> str:
-    lit = {RED: False, GREEN: False}
-    for change in changes:
-        if change.line in lit and change.at_ns <= at_ns:
-            lit[change.line] = change.high
-    return _COLOURS[lit[RED], lit[GREEN]]
