@@ -55,7 +55,7 @@ def as_meant(levels: Train, played: Sequence[PinTime]) -> bool:
     """Whether the board gave the levels at about their times: a standstill makes presses of bounces."""
     start_ns = played[0].after_ns
     return all(
-        time.before_ns - start_ns <= (at_ms + _SLACK_MS) * _NS_PER_MS
+        time.after_ns - start_ns <= (at_ms + _SLACK_MS) * _NS_PER_MS
         for (_, at_ms), time in zip(levels, played, strict=True)
     )
 

@@ -39,6 +39,7 @@ from device.recording.machine import RECORDING_STATES, Event, State
 from device.recording.parts import ClipHandle, Gate, Panel, StartClip
 from device.recording.wearer import battery_state, indicator, refusal_reason
 from device.vault.logthread import Detail, LogThread
+from device.vault.space import storage_rate
 from evidence.documents.fields import Ended
 
 __all__ = ["ClipHandle", "Panel", "Recorder", "RecorderStatus"]
@@ -378,7 +379,7 @@ class Recorder:
             return None
         stats = self._ring.stats()
         rate = stats.held_bytes * 1e9 / stats.held_ns if stats.held_ns else 0.0
-        return self._storage.minutes_left(rate)
+        return self._storage.minutes_left(storage_rate(rate))
 
     def _snapshot(self) -> RecorderStatus:
         progress = self._progress

@@ -1,6 +1,7 @@
 """Space left in the vault: in bytes, in minutes at the current rate, and the reserve that sealing lives on."""
 
 import errno
+import math
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import msgspec
 
 from evidence.storage import StorageError, sync_directory
 
-__all__ = ["RESERVE_BYTES", "SPARE_BYTES", "Reserve", "Space", "minutes_left", "read_space"]
+__all__ = ["RESERVE_BYTES", "SPARE_BYTES", "Reserve", "Space", "minutes_left", "read_space", "storage_rate"]
 
 RESERVE_BYTES = 16 * 1024 * 1024
 """Kept allocated for sealing and logs, so that a full vault still ends its clip well."""
@@ -16,6 +17,11 @@ SPARE_BYTES = 4 * 1024 * 1024
 """Must be free beside the reserve before it is taken: a clip that ends on it must not lose it again at once."""
 
 _SECONDS_PER_MINUTE = 60
+_FRAGMENT_S = 0.45
+"""Between two sync points, live; a little less than the longest fragment (`evidence.media.fmp4`)."""
+_CHUNK_BYTES, _SEALED_CHUNK_BYTES = 64 * 1024, 64 * 1024 + 16
+_LINE_BYTES = 700
+"""A line of the journal, generously."""
 
 
 class Space(msgspec.Struct, frozen=True):
@@ -38,6 +44,17 @@ def read_space(root: Path) -> Space:
     if figures.f_flag & os.ST_RDONLY:
         raise StorageError("cannot write to the vault", OSError(errno.EROFS, os.strerror(errno.EROFS)))
     return Space(figures.f_bavail * figures.f_frsize, figures.f_blocks * figures.f_frsize)
+
+
+def storage_rate(media_bytes_per_s: float) -> float:
+    """Return what media of this rate take on storage, in bytes a second; 0 while it is unknown (0).
+
+    What lies between two sync points is filled up to whole chunks of age: at a low bit rate that is most of it.
+    """
+    if media_bytes_per_s <= 0:
+        return 0.0
+    chunks = math.ceil(media_bytes_per_s * _FRAGMENT_S / _CHUNK_BYTES)
+    return (chunks * _SEALED_CHUNK_BYTES + _LINE_BYTES) / _FRAGMENT_S
 
 
 def minutes_left(free_bytes: int, rate_bytes_per_s: float) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device.vault import space
-from device.vault.space import Reserve, Space, minutes_left, read_space
+from device.vault.space import Reserve, Space, minutes_left, read_space, storage_rate
 from evidence.storage import StorageError
 
 MIB = 1024 * 1024
@@ -72,6 +72,14 @@ def test_a_read_only_file_system_is_known_before_anything_is_written(
 def test_space_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="space left"):
         read_space(tmp_path / "gone")
+
+
+def test_media_take_whole_chunks_on_storage() -> None:
+    assert storage_rate(0) == 0
+    assert storage_rate(100) == storage_rate(100_000)
+    low, high = 25_000, 1_250_000
+    assert storage_rate(low) > 5 * low
+    assert high < storage_rate(high) < 1.15 * high
 
 
 def test_minutes_left() -> None:
