@@ -228,8 +228,8 @@ class CameraRig:
 
     def clips(self) -> list[str]:
         """Return the paths of the clips on the card, in order of their names."""
-        listed = self.board.run("ls", f"{self.vault}/clips")
-        return [f"{self.vault}/clips/{name}" for name in listed.output.split()]
+        names = self.board.names(f"{self.vault}/clips")
+        return [f"{self.vault}/clips/{name}" for name in names if not name.startswith(".")]
 
     def wait_sealed(self, count: int = 1, *, timeout_s: float = 60) -> list[str]:
         """Wait until so many clips have their manifest; returns their paths."""
@@ -244,7 +244,7 @@ class CameraRig:
 
     def events(self) -> list[LogEvent]:
         """Return what the event log says, oldest first; what is not urgent comes there within a minute."""
-        return read_events(self.board.run("sh", "-c", f"cat {self.vault}/log/*.jsonl").output)
+        return read_events(self.board.read_all(f"{self.vault}/log", ".jsonl"))
 
     def wait_events(
         self, found: Callable[[list[LogEvent]], bool], what: str, *, timeout_s: float = 60

@@ -43,6 +43,16 @@ class AgentBoard:
         """Read a small file; see `Computer`."""
         return str(self.ask("read", path=path)["text"])
 
+    def read_all(self, directory: str, suffix: str) -> str:
+        """Read the files of a directory whose names end so; see `Computer`."""
+        return "".join(
+            self.read(f"{directory}/{name}") for name in self.names(directory) if name.endswith(suffix)
+        )
+
+    def names(self, directory: str) -> list[str]:
+        """Return what is in a directory; see `Computer`."""
+        return [str(name) for name in self.ask("names", directory=directory)["names"]]
+
     def exists(self, path: str) -> bool:
         """Whether a path is there."""
         return bool(self.ask("exists", path=path)["exists"])

@@ -203,6 +203,14 @@ class Computer(Protocol):
         """Read a small file."""
         ...
 
+    def read_all(self, directory: str, suffix: str) -> str:
+        """Read the files of a directory whose names end so, in the order of their names; at once, unlike `run`."""
+        ...
+
+    def names(self, directory: str) -> list[str]:
+        """Return what is in a directory, sorted; nothing if it is not there."""
+        ...
+
     def exists(self, path: str) -> bool:
         """Whether a path is there."""
         ...

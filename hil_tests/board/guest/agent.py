@@ -181,6 +181,9 @@ class Agent:
     def _do_read(self, path: str) -> dict[str, Any]:
         return {"text": Path(path).read_text(encoding="utf-8", errors="replace")}
 
+    def _do_names(self, directory: str) -> dict[str, Any]:
+        return {"names": sorted(os.listdir(directory)) if Path(directory).is_dir() else []}
+
     def _do_remove(self, path: str) -> dict[str, Any]:
         Path(path).unlink(missing_ok=True)
         return {}

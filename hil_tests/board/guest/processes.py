@@ -32,14 +32,13 @@ class Processes:
         environment: Mapping[str, str],
     ) -> int:
         """Start a program with its output going to files; returns its process id."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        out = os.open(output, flags, 0o644)
-        err = out if errors == output else os.open(errors, flags, 0o644)
-        pid = os.fork()
-        if pid == 0:
-            _become(command, directory, environment, out, err)
-        for fd in {out, err}:
-            os.close(fd)
+        os.chdir(directory)  # a child starts where its parent is
+        try:
+            pid = _spawn(command, output, errors, environment)
+        except OSError as error:
+            with errors.open("a", encoding="utf-8") as file:
+                file.write(f"{command[0]}: {error}\n")
+            pid = _spawn(["/bin/sh", "-c", f"exit {_CANNOT_START}"], output, errors, environment)
         self._names[pid] = name
         return pid
 
@@ -69,18 +68,14 @@ class Processes:
                 ended.append((name, os.waitstatus_to_exitcode(status)))
 
 
-def _become(command: Sequence[str], directory: str, environment: Mapping[str, str], out: int, err: int) -> None:
-    try:
-        os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.closerange(3, 256)
-        os.chdir(directory)
-        os.execvpe(command[0], list(command), dict(environment))
-    except OSError as error:
-        os.write(2, f"{command[0]}: {error}\n".encode())
-    finally:
-        os._exit(_CANNOT_START)
+def _spawn(command: Sequence[str], output: Path, errors: Path, environment: Mapping[str, str]) -> int:
+    """Start a program as the leader of its group; a fork would copy the agent first, which takes the board long."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
+        (os.POSIX_SPAWN_OPEN, 2, str(errors), flags, 0o644),
+    ]
+    return os.posix_spawnp(
+        command[0], command, environment, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGCHLD]
+    )
