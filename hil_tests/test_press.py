@@ -15,7 +15,7 @@ from hil_tests.storage_times import first_syncs_ns, inode, watch_syncs
 
 _NS_PER_MS = 1_000_000
 _INTERRUPTED = 4  # exit status of verify: authentic, and cut short
-_PRESSES = 20
+_PRESSES = 12
 _NOTE = "from the kernel's time of the edge, {count} presses"
 
 

@@ -204,7 +204,7 @@ class Computer(Protocol):
         ...
 
     def read_all(self, directory: str, suffix: str) -> str:
-        """Read the files of a directory whose names end so, in the order of their names; at once, unlike `run`."""
+        """Read the files of a directory whose names end so, in the order of their names."""
         ...
 
     def names(self, directory: str) -> list[str]:

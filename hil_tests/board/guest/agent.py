@@ -182,7 +182,8 @@ class Agent:
         return {"text": Path(path).read_text(encoding="utf-8", errors="replace")}
 
     def _do_names(self, directory: str) -> dict[str, Any]:
-        return {"names": sorted(os.listdir(directory)) if Path(directory).is_dir() else []}
+        path = Path(directory)
+        return {"names": sorted(each.name for each in path.iterdir()) if path.is_dir() else []}
 
     def _do_remove(self, path: str) -> dict[str, Any]:
         Path(path).unlink(missing_ok=True)

@@ -69,7 +69,7 @@ class Processes:
 
 
 def _spawn(command: Sequence[str], output: Path, errors: Path, environment: Mapping[str, str]) -> int:
-    """Start a program as the leader of its group; a fork would copy the agent first, which takes the board long."""
+    """Start a program as the leader of its group; a fork would copy the agent first, and that takes long."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -77,5 +77,5 @@ def _spawn(command: Sequence[str], output: Path, errors: Path, environment: Mapp
         (os.POSIX_SPAWN_OPEN, 2, str(errors), flags, 0o644),
     ]
     return os.posix_spawnp(
-        command[0], command, environment, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGCHLD]
+        command[0], list(command), environment, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGCHLD]
     )
