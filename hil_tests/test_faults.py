@@ -103,8 +103,8 @@ def test_frames_that_freeze_in_a_recording_end_it_and_come_back(running: HeldCam
     vault = running.copy_vault(tmp_path)
     events = vault.events()
     assert details(events, "stop", "ended", since_ns=light.since_ns) == ["fault", "stopped"]
-    states = details(events, "camera", "state", since_ns=light.since_ns)
-    assert states[0] == "failed"
+    states = details(events, "camera", "state", since_ns=frozen_ns)
+    assert "failed" in states  # perhaps after a "running" of the thaw before
     assert states[-1] == "running"
     assert all(count > 0 for count in vault.verify().values())
 
