@@ -137,6 +137,16 @@ class ClipWriter:
         """
         self._media.advance(now_ns)
 
+    def cut(self) -> None:
+        """Close the running fragment, and let the next sync point cover all pictures but the newest.
+
+        Raises:
+            StorageError: storage refuses.
+        """
+        self._media.cut()
+        if self._fragments > self._due_from_fragments:
+            self._media.fill_chunk(0)
+
     def bookmark(self, at_ns: int) -> None:
         """Note a bookmark for the next sync point."""
         self._bookmarks.append(at_ns)

@@ -47,8 +47,7 @@ _FIRST_READ_BYTES = 1024 * 1024
 """The first sync point comes early, so that the light can answer the press."""
 _READ_BYTES = 3 * 1024 * 1024
 _NS_PER_S = 1_000_000_000
-_REST_NS = _NS_PER_S // 2
-"""The longest sleep, whatever the clocks say: a fragment lasts no longer."""
+_REST_NS = _NS_PER_S // 2  # the longest sleep, whatever the clocks say: a fragment lasts no longer
 _LIVE_NS = 600_000_000
 """Less behind the newest frame than this is live: one fragment and what the encoder holds."""
 
@@ -82,7 +81,7 @@ class ClipThread:
         self._stop: _Stop | None = None
         self._cut = Cut(context.sound_lag_ns)
         self._name = ""
-        self._live = False
+        self._live = self._flushes = False
         self._reported = 0  # sync points
         self._caught_up_ns: int | None = None
         self.turn_ns = context.now_ns()  # the last turn of any of its loops: what a watchdog goes by
@@ -256,6 +255,7 @@ class ClipThread:
 
     def _carry(self, clip: ClipWriter, items: list[Item]) -> None:
         """Carry items from the ring into the clip until it ends."""
+        self._flushes = self._cursor.available_ns > _LIVE_NS
         clip.hurry(on=self._cursor.lag_ns > _LIVE_NS)
         over = self._put(clip, items)
         while not over:
@@ -264,13 +264,13 @@ class ClipThread:
             clip.hurry(on=not live)
             if live and self._caught_up_ns is None and self._put_rest(clip):
                 return
-            # The first sync point does not wait for its share of the flush: it is what lights the lamp.
+            # The first does not wait for its share of the flush: it is what lights the lamp.
             due = clip.sync_if_due(self._context.now_ns(), live=live or not clip.sync_begun)
             self._report(clip, live=live and due)
             if clip.full:
                 self._stop = _Stop(Ended.STORAGE_FULL, self._context.now_ns())
                 return
-            if live:
+            if live and (self._caught_up_ns is not None or not self._flushes):
                 self._rest(clip)
             items = self._cursor.read(limit_bytes=_READ_BYTES, timeout_s=self._context.drain_s)
             self._take_orders(clip)
@@ -294,13 +294,16 @@ class ClipThread:
             self._context.rest(self._ordered_end, rest_ns / _NS_PER_S)
 
     def _put_rest(self, clip: ClipWriter) -> bool:
-        """Write what little is left of the flush; whether the clip is over.
+        """Write what little is left of the flush, and close its last fragment; whether the clip is over.
 
         So the sync point that says "caught up" attests it too, and is not a fragment and more behind the ring.
         """
         items = self._cursor.read_nowait(limit_bytes=_READ_BYTES)
         self._take_orders(clip)
-        return self._put(clip, items)
+        over = self._put(clip, items)
+        if self._flushes:
+            clip.cut()
+        return over
 
     def _put(self, clip: ClipWriter, items: list[Item]) -> bool:
         """Write items; whether the clip is over."""

@@ -185,6 +185,10 @@ class MediaWriter:
         self._mp4.write_free(free_box(size))
         return size
 
+    def cut(self) -> None:
+        """Close the running fragment early, with all pictures but the newest and the sound so far."""
+        self._mp4.cut()
+
     def take_silences(self) -> list[Span]:
         """Return the stretches of silence since the last call; the next call continues one that goes on."""
         return self._sound.take_silences()

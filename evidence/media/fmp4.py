@@ -19,6 +19,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -29,6 +30,7 @@ from evidence.errors import EvidenceError
 from evidence.frames import AudioFormat, EncodedFrame, VideoFormat
 from evidence.media.boxes import box_at, prft_box, track_run
 from evidence.media.h264 import ANNEX_B_START_CODE, parameter_sets
+from evidence.media.muxer import AUDIO_TIME_SCALE, VIDEO_TIME_SCALE, Muxer
 
 __all__ = [
     "AUDIO_TIME_SCALE",
@@ -39,9 +41,6 @@ __all__ = [
     "fragment_limit_us",
 ]
 
-VIDEO_TIME_SCALE = 90_000
-AUDIO_TIME_SCALE = 48_000
-
 Sink = Callable[[bytes | memoryview], object]
 
 _VIDEO_TRACK_ID = 1
@@ -49,7 +48,6 @@ _NS_PER_S = 1_000_000_000
 _HALF_NS = _NS_PER_S // 2
 _US_PER_S = 1_000_000
 _LONGEST_FRAGMENT_S = Fraction(1, 2)
-_BUFFER_BYTES = 1 << 20  # a fragment at 10 Mbit/s fits, so that it comes in one piece
 _REORDER_DEPTH = 32  # H.264 reorders 16 pictures at most
 
 
@@ -118,24 +116,11 @@ class FragmentedMp4Writer:
         self._sink = sink
         self._on_fragment = on_fragment
         self._offset = 0
-        self._spout = _Spout()
         limit_us = fragment_limit_us(video.rate)
         self._limit_ticks = -(-limit_us * VIDEO_TIME_SCALE // _US_PER_S)
-        self._container = av.open(
-            self._spout,
-            "w",
-            format="mp4",
-            buffer_size=_BUFFER_BYTES,
-            container_options=_muxer_options(limit_us),
-        )
-        self._video = self._container.add_mux_stream(
-            "h264",
-            rate=video.rate,
-            width=video.width,
-            height=video.height,
-            time_base=Fraction(1, VIDEO_TIME_SCALE),
-        )
-        self._audio = self._add_audio(audio, audio_config)
+        self._make_muxer = partial(Muxer, video, audio, audio_config, limit_us=limit_us)
+        self._muxer = self._make_muxer()
+        self._fragments = 0
         self._parameter_sets = b""
         self._empty = av.Packet()
         self._held: EncodedFrame | None = None
@@ -191,6 +176,18 @@ class FragmentedMp4Writer:
         if held is not None:
             self._send_video(held, None)
 
+    def cut(self) -> None:
+        """Close the running fragment before its time, behind the last frame whose successor is known.
+
+        Costs a muxer: PyAV has no way to have one close a fragment, so this one is closed and another goes on.
+        """
+        if self._held is None or len(self._inside) < 2:  # noqa: PLR2004 - the first has its end from the second
+            return
+        self._muxer.close()
+        self._drain()
+        self._muxer = self._make_muxer(fragments=self._fragments, parameter_sets=self._parameter_sets)
+        self._last_dts = self._video_end - 1
+
     def write_audio(self, frame: EncodedFrame) -> None:
         """Take the next AAC frame; its duration tells where the one after it starts.
 
@@ -210,7 +207,7 @@ class FragmentedMp4Writer:
         self._audio_end = end
         packet = av.Packet(frame.data)
         packet.is_keyframe = True
-        self._mux(packet, self._audio, start, start, end - start)
+        self._mux(packet, self._muxer.audio, start, start, end - start)
 
     def write_free(self, box: bytes) -> None:
         """Put a `free` box between two fragments."""
@@ -224,19 +221,9 @@ class FragmentedMp4Writer:
         if held is not None:
             self._send_video(held, self._video_ticks(held.dts_ns + held.duration_ns))
         self._closed = True
-        self._container.close()
-        self._spout.closed = True
+        self._muxer.close()
         self._drain()
         self._on_fragment = lambda _: None  # what listens holds this object, and with it a muxer's buffers
-
-    def _add_audio(self, audio: AudioFormat, config: bytes) -> av.AudioStream:
-        stream = self._container.add_stream("aac", rate=audio.sample_rate, layout="mono")
-        # The stream's encoder is never used. PyAV opens it to write the header, so it is opened before its
-        # configuration is replaced by that of the encoder that made the sound.
-        stream.codec_context.open()
-        stream.codec_context.extradata = config
-        stream.time_base = Fraction(1, AUDIO_TIME_SCALE)
-        return stream
 
     def _check_video(self, frame: EncodedFrame) -> None:
         if not self._recent_pts and self._held is None:
@@ -271,10 +258,10 @@ class FragmentedMp4Writer:
         packet = av.Packet(frame.data)
         packet.is_keyframe = frame.keyframe
         duration = _to_ticks(frame.duration_ns, VIDEO_TIME_SCALE) if end is None else max(1, end - dts)
-        self._mux(packet, self._video, pts + shift, dts + shift, duration)
+        self._mux(packet, self._muxer.video, pts + shift, dts + shift, duration)
         # It must come before the next frame, and if sound closes the fragment now it ends this sample.
         self._last_dts = max(dts + shift + 1, 0 if end is None else end - 1)
-        self._mux(self._empty, self._video, self._last_dts, self._last_dts, 0)
+        self._mux(self._empty, self._muxer.video, self._last_dts, self._last_dts, 0)
         if closing and len(self._inside) == 1:  # it has closed a fragment and begins the next
             self._fragment_start = dts
 
@@ -283,14 +270,14 @@ class FragmentedMp4Writer:
         packet.pts = pts
         packet.dts = dts
         packet.duration = duration
-        self._container.mux_one(packet)
-        if self._spout.pieces:
+        self._muxer.mux(packet)
+        if self._muxer.pieces:
             self._drain()
 
     def _drain(self) -> None:
         """Pass on every whole box that the muxer has written; a fragment goes in one piece."""
-        data = memoryview(b"".join(self._spout.pieces))
-        self._spout.pieces.clear()
+        data = memoryview(b"".join(self._muxer.pieces))
+        self._muxer.pieces.clear()
         start = 0
         while box := box_at(data, start):
             kind, _, end = box
@@ -301,15 +288,20 @@ class FragmentedMp4Writer:
                 self._emit_fragment(data[start : mdat[2]], end - start)
                 end = mdat[2]
             else:
-                if kind == b"moov":
-                    self._check_header(bytes(data[start:end]))
-                self._emit(data[start:end])
+                self._emit_header(kind, bytes(data[start:end]))
             start = end
         if start < len(data):
-            self._spout.pieces.append(bytes(data[start:]))
+            self._muxer.pieces.append(bytes(data[start:]))
 
-    def _check_header(self, moov: bytes) -> None:
-        """Make sure that PyAV took SPS and PPS from the first keyframe: without them nothing plays the file."""
+    def _emit_header(self, kind: bytes, box: bytes) -> None:
+        """Emit a box of the header; a muxer that goes on writes it once more, with nothing new in it."""
+        if kind == b"moov":
+            self._check_parameter_sets(box)
+        if not self._fragments:
+            self._emit(box)
+
+    def _check_parameter_sets(self, moov: bytes) -> None:
+        """Make sure that PyAV took SPS and PPS: without them nothing plays the file, or what a muxer writes."""
         for unit in self._parameter_sets.split(ANNEX_B_START_CODE)[1:]:
             if unit not in moov:
                 raise EvidenceError(
@@ -324,6 +316,7 @@ class FragmentedMp4Writer:
         if stamps:
             self._video_end = stamps[0].dts + run.duration_ticks
         begins = self._offset
+        self._fragments += 1
         if stamps and self._utc is not None:
             utc_ns = self._utc.utc_at(stamps[0].dts_ns)
             if utc_ns is not None:
@@ -358,18 +351,6 @@ class _Stamp(msgspec.Struct, frozen=True, gc=False):
     dts: int
 
 
-class _Spout:
-    """What PyAV writes to. It only collects, so that no error of the sink passes through libavformat."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        self.pieces.append(data)
-        return len(data)
-
-
 def fragment_limit_us(rate: Fraction) -> int:
     """Return how long after its first frame a fragment is closed, to last at most 500 ms at that frame rate.
 
@@ -382,17 +363,6 @@ def fragment_limit_us(rate: Fraction) -> int:
         raise EvidenceError("no frame rate", expected="more than 0 frames a second", found=f"{rate}")
     frames = max(1, math.ceil(_LONGEST_FRAGMENT_S * rate) - 1)
     return int((frames - Fraction(1, 2)) / rate * _US_PER_S)
-
-
-def _muxer_options(limit_us: int) -> dict[str, str]:
-    return {
-        "movflags": "empty_moov+default_base_moof+skip_trailer",
-        "frag_duration": str(limit_us),
-        "max_interleave_delta": "1",
-        "avoid_negative_ts": "disabled",
-        "use_editlist": "0",
-        "video_track_timescale": str(VIDEO_TIME_SCALE),
-    }
 
 
 def _to_ticks(duration_ns: int, scale: int) -> int:

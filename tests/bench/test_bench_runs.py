@@ -3,6 +3,7 @@
 import gc
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ import pytest
 from bench.append import real_writer
 from bench.cpu import mux, write_cpu
 from bench.flush import flush_once, plain_once
-from bench.footage import FrameStream
+from bench.footage import NS_PER_S, FrameStream
 from bench.memory import memory_once
 from bench.rig import CONFIG, Rig, write_keys
 from bench.ring_append import CopiedDeque, PrerollRing, flusher, measure, pooled
 from bench.start import import_times, start_once
+from device.buffer.ring import Ring
 from device.config import parse_config
 from device.controls.bench_board import BenchBoard
+from device.recording.events import ClipEnded, ClipFailed, ClipProgress
 from device.service import DeviceService, ServiceParts
+from evidence.documents.fields import Ended
 from evidence.storage import CardBehaviour
 
 FRAME_NS = 1_000_000_000 // 30
@@ -117,6 +121,30 @@ def test_no_more_than_4_mib_lies_between_two_sync_points(
     assert found.preevent_bytes > 12 * 1024 * 1024
     assert found.largest_interval_bytes <= 4 * 1024 * 1024
     assert found.signatures >= 4
+
+
+def test_what_says_caught_up_covers_every_picture_but_the_newest(tmp_path: Path, stream: FrameStream) -> None:
+    ring = Ring(2 * NS_PER_S, 8 * 1024 * 1024)
+    now_ns = time.monotonic_ns()
+    stream.fill(ring.frame, 100, now_ns)  # no fragment would end with the last but one
+    seen: list[ClipProgress] = []
+
+    def caught_up(event: ClipProgress | ClipEnded | ClipFailed) -> bool:
+        if isinstance(event, ClipProgress):
+            seen.append(event)
+        return bool(seen and seen[-1].caught_up)
+
+    with Rig(tmp_path) as rig:
+        cursor = ring.open_cursor(now_ns)
+        first_pts_ns = cursor.first_pts_ns
+        assert first_pts_ns is not None
+        clip = rig.make_clip(cursor, now_ns)
+        clip.start()
+        rig.wait_for(caught_up)  # while no frame comes any more
+        clip.end(Ended.STOPPED, now_ns)
+        rig.wait_for(lambda event: isinstance(event, ClipEnded))
+    assert seen[-1].frames == round((now_ns - first_pts_ns) / FRAME_NS) - 1
+    assert [event.caught_up for event in seen[:-1]] == [False] * (len(seen) - 1)
 
 
 def test_the_writer_sleeps_until_a_fragment_can_be_whole(tmp_path: Path, stream: FrameStream) -> None:

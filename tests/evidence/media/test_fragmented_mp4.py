@@ -283,7 +283,7 @@ def test_times_closer_than_a_tick_stay_apart(video: Video) -> None:
 def test_a_header_without_parameter_sets_is_noticed(video: Video) -> None:
     frames = video(30, 60, b_frames=False)
     clip = Clip(frames[0], Fraction(30))
-    clip.writer._container.start_encoding()  # too early: the first packet is not there yet
+    clip.writer._muxer._container.start_encoding()  # too early: the first packet is not there yet
     with pytest.raises(EvidenceError, match="parameter sets"):
         clip.video(frames[0])
     assert b"moov" not in clip.data
