@@ -12,7 +12,7 @@ import msgspec
 
 from bench.footage import NS_PER_S, FrameStream
 from bench.report import Goal, Section, Table, spread
-from bench.rig import Rig, scratch
+from bench.rig import Rig, as_in_the_camera, scratch
 from device.buffer.ring import Ring
 from device.recording.events import ClipEnded, ClipFailed, ClipProgress
 from evidence.documents.fields import Ended
@@ -169,7 +169,7 @@ def flush_bench(stream: FrameStream, *, seconds: float) -> Section:
     found: dict[str, list[Flush]] = {name: [] for name, _ in _CARDS}
     plain: dict[str, list[float]] = {name: [] for name, _ in _CARDS}
     payload = [stream.frame(number, 0).data for number in range(31 * round(NS_PER_S / stream.frame_ns))]
-    with scratch() as folder, Rig(Path(folder)) as rig:
+    with scratch() as folder, Rig(Path(folder)) as rig, as_in_the_camera():
         for number in range(rounds):
             for name, card in _CARDS:
                 rig.card = card
@@ -223,7 +223,8 @@ def _section(found: dict[str, list[Flush]], plain: dict[str, list[float]]) -> Se
             "covers the last frame before the press. *plain*: the same bytes in one file, in plain, "
             "with a single sync at the end, in the same round; *of it*: the flush's rate as a share of "
             "that. Cards are simulated: a sync takes as long as the card needs for the bytes. Instants "
-            "of the press are spread over the GOP."
+            "of the press are spread over the GOP. The interpreter is set as in the camera "
+            "(`sys.setswitchinterval`, `gc.freeze`)."
         ),
         tables=(table,),
         goals=tuple(goals),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.footage import NS_PER_S, FrameStream, load_sound, load_units
 from bench.recorder_kinds import KINDS, WINDOW_S, Recorder
+from bench.rig import as_in_the_camera
 
 __all__ = ["CALLS", "Slot", "Tally", "main"]
 
@@ -24,7 +25,6 @@ _HELD_S = WINDOW_S + 3
 _BEFORE_PRESS_S = 1.0
 _LEAST_S, _MOST_S = 3, WINDOW_S + 4
 """How long after the press a `full` run goes on: until all that was held is written."""
-_CHECK_EVERY = 3  # pictures; a look at what is written costs the peers a lock
 
 
 class Slot(enum.IntEnum):
@@ -98,7 +98,7 @@ class _Encoder:
         while (due_ns := self._time_ns(self._number + 1)) < until_ns:
             time.sleep(max(0, due_ns - time.monotonic_ns()) / NS_PER_S)
             self.put(timed=self._tally[Slot.PRESS] > 0)
-            if self._tally[Slot.PRESS] and self._number % _CHECK_EVERY == 0:
+            if self._tally[Slot.PRESS]:
                 self._look()
 
     def _look(self) -> None:
@@ -120,7 +120,12 @@ def main() -> None:
     origin_ns = time.monotonic_ns() - _HELD_S * NS_PER_S
     recorder = KINDS[kind](Path(directory), origin_ns, stream.frame_ns)
     encoder = _Encoder(recorder, stream, tally, origin_ns)
-    for _ in range(_HELD_S * NS_PER_S // stream.frame_ns):
+    with as_in_the_camera():
+        _record(recorder, encoder, tally, stream.frame_ns, mode)
+
+
+def _record(recorder: Recorder, encoder: _Encoder, tally: Tally, frame_ns: int, mode: str) -> None:
+    for _ in range(_HELD_S * NS_PER_S // frame_ns):
         encoder.put(timed=False)
     encoder.run(_BEFORE_PRESS_S)
     cpu_ns = time.process_time_ns()

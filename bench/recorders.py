@@ -240,6 +240,7 @@ def _section(full: list[Outcome], killed: dict[str, list[Outcome]]) -> Section:
             "have written survives a kill and not a power cut, so the table of kills flatters them. *Lost*: "
             "from the last picture that the file still gives (ours: that the journal attests) to the last one "
             "that the encoder gave. *Call*: how long the encoder's thread was in the call, from the press on. "
+            "The interpreter is set as in the camera, for all. "
             "*CPU a frame*: of the whole process from the press to the stop, with the encoder's stand-in; the "
             "peers have written few of their frames by then. ffmpeg's own CPU is not in it."
         ),

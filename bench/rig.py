@@ -1,11 +1,14 @@
 """The real writer on a bench: keys, a policy and a vault in a directory, files and signer that count."""
 
+import contextlib
+import gc
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +25,7 @@ from evidence.roles import Role
 from evidence.signer import Signer, load_signer
 from evidence.storage import AppendFile, CardBehaviour, PosixAppendFile, SlowCardFile
 
-__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "compiled", "scratch", "write_keys"]
+__all__ = ["CAMERA_ID", "CONFIG", "Counts", "Rig", "as_in_the_camera", "compiled", "scratch", "write_keys"]
 
 CAMERA_ID = "cam-bench"
 CONFIG = """\
@@ -43,6 +46,7 @@ window_s = 30.0
 sound_before_press = true
 """
 _NS_PER_MS = 1_000_000
+_SWITCH_S = 0.001
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
@@ -50,6 +54,19 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
     build = Path("build")
     build.mkdir(exist_ok=True)
     return tempfile.TemporaryDirectory(dir=build.resolve())
+
+
+@contextlib.contextmanager
+def as_in_the_camera() -> Iterator[None]:
+    """Set the interpreter as `device.service` does: turns of 1 ms, nothing loaded is ever collected."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before_s)
 
 
 def write_keys(directory: Path) -> None:
