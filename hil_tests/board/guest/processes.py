@@ -1,6 +1,7 @@
 """Processes of a board: started, signalled, reaped by the one loop that is their parent."""
 
 import os
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,7 @@ def _spawn(command: Sequence[str], output: Path, errors: Path, environment: Mapp
         (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
         (os.POSIX_SPAWN_OPEN, 2, str(errors), flags, 0o644),
     ]
-    return os.posix_spawnp(
-        command[0], list(command), environment, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGCHLD]
+    program = shutil.which(command[0], path=environment.get("PATH")) or command[0]
+    return os.posix_spawn(
+        program, list(command), environment, file_actions=actions, setpgroup=0, setsigdef=[signal.SIGCHLD]
     )
