@@ -17,7 +17,8 @@ _NS_PER_MS = 1_000_000
 _TOGETHER_NS = 100_000_000
 """Buzzer and motor are switched one after the other; what begins further apart is two sounds."""
 _EARLY_NS = 2_000_000
-_STRETCH_NS = 250_000_000
+_STRETCH_NS = 170_000_000
+"""What may hold a pulse up."""
 _PAUSE_NS = 450_000_000
 """Longer than any pause within a sound, with what may hold it up."""
 _Lines = tuple[Sequence["Pulse"], Sequence["Pulse"]]
@@ -108,7 +109,7 @@ def _over(pulse: Pulse, wanted_ms: int) -> int | None:
     if pulse.until_ns is None:
         return None
     over_ns = pulse.until_ns - pulse.since_ns - wanted_ms * _NS_PER_MS
-    return over_ns if -_EARLY_NS <= over_ns <= wanted_ms * _NS_PER_MS + _STRETCH_NS else None
+    return over_ns if -_EARLY_NS <= over_ns <= _STRETCH_NS else None
 
 
 def _is_together(pulses: Iterable[Pulse]) -> bool:
