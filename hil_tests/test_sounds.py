@@ -64,7 +64,7 @@ def test_a_sound_that_another_replaced_halfway_is_none() -> None:
     felt = [Pulse(cut[0].since_ns, _BEGAN_NS - 10 * _NS_PER_MS), *line(started.vibration, 0, still)]
     assert alike(started) in names(heard, felt)
     early = line([length - 30 for length in started.buzzer], 0, still)
-    assert names(early, line(started.vibration, 0, still)) == []
+    assert alike(started) not in names(early, line(started.vibration, 0, still))
 
 
 def test_nothing_is_said_while_more_may_come() -> None:
