@@ -103,7 +103,7 @@ def decrypt_bench(*, seconds: float = 60, mebibytes: int = 512) -> Section:
             "are compiled, as a package installs them."
         ),
         tables=tuple(tables),
-        goals=tuple(_goal(where, each[OURS]) for where, each in ratios.items() if each[OURS] is not None),
+        goals=tuple(goal for where, each in ratios.items() for goal in _goals(where, each[OURS], each[INSIDE])),
         notes=("`in process` is the same without the start of Python and the command line.",),
     )
 
@@ -151,13 +151,22 @@ def _table(caption: str, found: Mapping[str, list[Run]], size_bytes: int) -> Tab
     return Table(caption, ("", "MB/s", "CPU s/GiB", "rate of age -d"), tuple(rows))
 
 
-def _goal(where: str, ratio: float | None) -> Goal:
-    return Goal(
+def _goals(where: str, ratio: float | None, inside: float | None) -> tuple[Goal, ...]:
+    if ratio is None or inside is None:
+        return ()
+    goal = Goal(
         what=f"decrypt to {where}",
         goal="at least the rate of age -d",
         found=f"{ratio:.2f} times",
-        met=(ratio or 0) >= 1,
+        met=ratio >= 1,
+        reason=(
+            f"The same work in a process that runs already has {inside:.2f} times the rate: what is missing goes "
+            "into the start of Python, which a larger file outweighs."
+            if inside >= 1
+            else ""
+        ),
     )
+    return (goal,)
 
 
 def _child(command: list[str], environment: dict[str, str] | None = None) -> Run:
