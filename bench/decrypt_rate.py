@@ -160,8 +160,8 @@ def _goals(where: str, ratio: float | None, inside: float | None) -> tuple[Goal,
         found=f"{ratio:.2f} times",
         met=ratio >= 1,
         reason=(
-            f"The same work in a process that runs already has {inside:.2f} times the rate: what is missing goes "
-            "into the start of Python, which a larger file outweighs."
+            f"The same work in a process that runs already has {inside:.2f} times the rate: what is missing "
+            "goes into the start of Python, which a larger file outweighs."
             if inside >= 1
             else ""
         ),
