@@ -58,9 +58,7 @@ class Stack(msgspec.Struct, frozen=True):
 
     def environment(self, orders: Path) -> dict[str, str]:
         """Return the environment of a process that is to use it; `orders` is what the sensor obeys."""
-        (packages,) = self.place.glob(
-            "lib/python3*/*-packages"
-        )  # site-packages; dist-packages for Debian's Python
+        (packages,) = self.place.glob("lib/python3*/*-packages")  # "dist" for Debian's Python, else "site"
         return os.environ | {
             "PYTHONPATH": str(packages),
             "LD_LIBRARY_PATH": str(self.place / "lib"),
