@@ -120,7 +120,7 @@ def test_watchdog_ends_a_camera_that_hangs_and_the_next_recovers(
     systemd_board: VirtualBoard, camera: CameraRig, tmp_path: Path
 ) -> None:
     start_and_record(systemd_board, camera)
-    assert systemd_board.run("kill", "-STOP", shown(systemd_board, "MainPID")).status == 0
+    assert systemd_board.run("sh", "-c", f"kill -STOP {shown(systemd_board, 'MainPID')}").status == 0
     camera.wait_sealed(1, timeout_s=_SLOW_S)
     assert shown(systemd_board, "NRestarts") == "1"
     assert "watchdog" in journal(systemd_board).lower()
