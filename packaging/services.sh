@@ -30,7 +30,7 @@ not_here() {
 inside() {
     local name=$1
     shift
-    nsenter --target "$(cat "$work/$name.init")" --mount --uts --ipc --pid --cgroup -- "$@"
+    nsenter --target "$(cat "$work/$name.init")" --mount --uts --ipc --pid --cgroup --root --wd -- "$@"
 }
 run_in() {
     local name
