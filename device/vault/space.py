@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from evidence.age.stream import CHUNK_BYTES, SEALED_CHUNK_BYTES
 from evidence.storage import StorageError, sync_directory
 
 __all__ = ["RESERVE_BYTES", "SPARE_BYTES", "Reserve", "Space", "minutes_left", "read_space", "storage_rate"]
@@ -19,7 +20,6 @@ SPARE_BYTES = 4 * 1024 * 1024
 _SECONDS_PER_MINUTE = 60
 _FRAGMENT_S = 0.45
 """Between two sync points, live; a little less than the longest fragment (`evidence.media.fmp4`)."""
-_CHUNK_BYTES, _SEALED_CHUNK_BYTES = 64 * 1024, 64 * 1024 + 16
 _LINE_BYTES = 700
 """A line of the journal, generously."""
 
@@ -53,8 +53,8 @@ def storage_rate(media_bytes_per_s: float) -> float:
     """
     if media_bytes_per_s <= 0:
         return 0.0
-    chunks = math.ceil(media_bytes_per_s * _FRAGMENT_S / _CHUNK_BYTES)
-    return (chunks * _SEALED_CHUNK_BYTES + _LINE_BYTES) / _FRAGMENT_S
+    chunks = math.ceil(media_bytes_per_s * _FRAGMENT_S / CHUNK_BYTES)
+    return (chunks * SEALED_CHUNK_BYTES + _LINE_BYTES) / _FRAGMENT_S
 
 
 def minutes_left(free_bytes: int, rate_bytes_per_s: float) -> float | None:
