@@ -11,6 +11,7 @@ from hil_tests.board.protocol import Board, BoardError, PinEdge, PinTime, Servic
 from hil_tests.clips import PREROLL, VaultCopy
 from hil_tests.event_log import LogEvent, details, read_events
 from hil_tests.lights import Step, wait_colour, wait_for, wait_signal, wait_state
+from hil_tests.sounds import Played
 from hil_tests.wiring import BUTTON
 
 __all__ = ["CAMERA_ID", "DOCK_ID", "CameraRig", "CameraSettings", "Keys", "make_keys"]
@@ -165,7 +166,7 @@ class CameraRig:
         """Wait for a state in light, sound and vibration, as docs/controls.md has it."""
         return wait_state(self.board, name, since_ns=since_ns, timeout_s=timeout_s)
 
-    def wait_signal(self, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+    def wait_signal(self, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Played:
         """Wait for a signal, the same."""
         return wait_signal(self.board, name, since_ns=since_ns, timeout_s=timeout_s)
 
@@ -189,7 +190,7 @@ class CameraRig:
         """Start a clip by a press, and wait for its light."""
         return self.wait_recording(since_ns=self.tap().after_ns)
 
-    def end(self) -> Step:
+    def end(self) -> Played:
         """End the clip by a hold, and wait for the signal that it has ended, and until the log says so too."""
         held_ns = self.hold().after_ns
         stopped = self.wait_signal("stopped", since_ns=held_ns)

@@ -29,7 +29,7 @@ _TELL = 24
 
 @dataclass(frozen=True)
 class Step:
-    """The light had a colour, or a signal played, from one instant to another; `None`: it still is so."""
+    """The light had a colour from one instant to another; `None`: it still has."""
 
     colour: str
     since_ns: int
@@ -119,20 +119,20 @@ def wait_state(board: Board, name: str, *, since_ns: int = 0, timeout_s: float =
     return found
 
 
-def wait_signal(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
+def wait_signal(board: Board, name: str, *, since_ns: int = 0, timeout_s: float = 60) -> Played:
     """Wait for a signal that began at `since_ns` or later, in sound, vibration and light."""
     return _wait_sound(board, light_table()[name], since_ns, timeout_s)
 
 
-def _wait_sound(board: Board, row: Row, since_ns: int, timeout_s: float) -> Step:
-    """Wait for a row's sound with its vibration, and a signal's light; returns from when to when it played."""
+def _wait_sound(board: Board, row: Row, since_ns: int, timeout_s: float) -> Played:
+    """Wait for a row's sound with its vibration, and a signal's light."""
 
-    def find(changes: list[LineChange], now_ns: int) -> Step | None:
+    def find(changes: list[LineChange], now_ns: int) -> Played | None:
         for each in _played(changes, now_ns):
             if each.since_ns >= since_ns and row.name in each.names:
                 if row.once and not _is_lit(row, colours(changes, now_ns), each.since_ns):
                     continue
-                return Step(row.name, each.since_ns, each.until_ns)
+                return each
         return None
 
     try:
