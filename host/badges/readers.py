@@ -43,7 +43,7 @@ class FakeReader:
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name
-        self._badges: queue.Queue[str | None] = queue.Queue()
+        self._badges: queue.Queue[str | None] = queue.Queue()  # SimpleQueue's time-outs fail in 3.11
         self._closed = False
 
     def hold(self, badge: str) -> None:
