@@ -39,6 +39,7 @@ def find_old_firmware(directory: Path) -> OldFirmware | str:
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=False)
     if done.returncode != 0:
         return f"{commit} can't be unpacked: {done.stderr.decode(errors='replace').strip()}"
+    directory.mkdir(parents=True, exist_ok=True)
     subprocess.run(["tar", "-x", "--no-same-owner", "-C", str(directory)], input=done.stdout, check=True)
     told = directory / "device" / "__init__.py"
     text = told.read_text(encoding="utf-8")
