@@ -85,22 +85,18 @@ $(HIL)/.hil: requirements/hil.txt scripts/system-packages
 	$(HIL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/hil.txt
 	@touch $@
 
-$(VENV)/.board: $(VENV)/.test requirements/board.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/board.txt
-	@touch $@
-
-hil: $(VENV)/.board $(HIL)/.hil
+hil: $(VENV)/.test $(HIL)/.hil
 	hil_tests/board/build-kernel
 	$(HIL)/bin/pytest hil_tests --ignore=hil_tests/camera --ignore=hil_tests/powercut --ignore=hil_tests/mutations --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml --bench-report build/hil/report.html $(HIL_ARGS)
 
 # In the product's own environment: dock and judges run on the host. The long form: docs/reports/power-cuts.md.
-powercut: $(VENV)/.board
+powercut: $(VENV)/.test
 	scripts/system-packages hil
 	hil_tests/board/build-kernel
 	$(BIN)/pytest hil_tests/powercut hil_tests/mutations -m "not long" --junitxml build/hil/powercut.xml $(POWERCUT_ARGS)
 
 # A thousand cuts, in as many runs as one likes: it goes on where its results end.
-powercut-long: $(VENV)/.board
+powercut-long: $(VENV)/.test
 	scripts/system-packages hil
 	hil_tests/board/build-kernel
 	$(BIN)/python -m hil_tests.powercut --cuts 1000 --results $(POWERCUT_RESULTS) --report docs/reports/power-cuts.md
@@ -139,8 +135,6 @@ lock:
 	    --custom-compile-command "make lock" -c requirements/test.txt packaging/tools.in -o requirements/packaging.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command "make lock" -c requirements/test.txt requirements/hil.in -o requirements/hil.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" -c requirements/device.txt requirements/board.in -o requirements/board.txt
 
 clean:
 	rm -rf $(VENV) $(HIL) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,10 +21,12 @@ from device.capture.sound.gate import SoundGate
 from device.capture.sound.microphone import Microphone
 from device.capture.source import FrameSource, open_source
 from device.config import ConfigError, DeviceConfig
+from device.controls.edges import open_pin_factory
 from device.controls.panel import ControlPanel
 from device.controls.patterns import IndicatorState
 from device.dockport.enrolstore import settle_identity
 from device.dockport.late import LateDockPort, OpenPort
+from device.errors import DeviceError
 from device.health.clock import CameraClock, read_boot_id, read_mapping
 from device.health.picture import PictureWatch
 from device.health.readings import SYS
@@ -380,20 +382,14 @@ class DeviceService:
 
 
 def gpio_factory() -> Any:
-    """Return gpiozero's pin factory of this machine (`GPIOZERO_PIN_FACTORY` chooses another).
+    """Return the pin factory of this machine (`GPIOZERO_PIN_FACTORY` chooses another).
 
     Raises:
-        ConfigError: there are no pins that gpiozero can use.
+        ConfigError: there are no pins that can be used.
     """
-    import gpiozero  # noqa: PLC0415  # 65 ms of CPU
-    from gpiozero.exc import BadPinFactory  # noqa: PLC0415  # as above
-
     try:
-        return gpiozero.Device._default_pin_factory()  # noqa: SLF001  # its only way without making a device
-    except BadPinFactory as error:
+        return open_pin_factory()
+    except DeviceError as error:
         raise ConfigError(
-            "no GPIO pins",
-            expected="a GPIO chip that gpiozero can open",
-            found="none",
-            remedy="install the `pi` extra, or set GPIOZERO_PIN_FACTORY",
+            "no GPIO pins", expected=error.expected, found=error.found, remedy=error.remedy
         ) from error

@@ -155,8 +155,8 @@ class CameraRig:
         return self.service.stop()
 
     def wait_ready(self, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
-        """Wait for the flash that says ready."""
-        return wait_colour(self.board, "green", since_ns=since_ns, timeout_s=timeout_s)
+        """Wait for the flash that says ready: from dark, as green is left for a moment where amber goes out."""
+        return wait_colour(self.board, "green", after="off", since_ns=since_ns, timeout_s=timeout_s)
 
     def wait_recording(self, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
         """Wait for the recording light."""

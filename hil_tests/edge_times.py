@@ -12,8 +12,8 @@ from hil_tests.board.protocol import Board, BoardError
 
 __all__ = ["EdgeSpan", "edge_spans", "watch_edges"]
 
-_CONSUMER = "lg"
-"""What lgpio calls itself towards the kernel."""
+_CONSUMER = "preroll"
+"""What the firmware calls itself towards the kernel (device/controls/kernel_pins.py)."""
 _INTERRUPT = re.compile(rf"^\s*(\d+):.*\s{_CONSUMER}$", re.MULTILINE)
 _NUMBER = re.compile(r"\birq=(\d+)\b")
 

@@ -94,12 +94,23 @@ def wait_for(
         time.sleep(_POLL_S)
 
 
-def wait_colour(board: Board, colour: str, *, since_ns: int = 0, timeout_s: float = 60) -> Step:
-    """Return the first step of a colour that began at `since_ns` or later."""
+def wait_colour(
+    board: Board, colour: str, *, after: str = "", since_ns: int = 0, timeout_s: float = 60
+) -> Step:
+    """Return the first step of a colour that began at `since_ns` or later, and followed the colour `after`."""
 
     def find(changes: list[LineChange], now_ns: int) -> Step | None:
         steps = colours(changes, now_ns)
-        return next((step for step in steps if step.colour == colour and step.since_ns >= since_ns), None)
+        befores = ["", *(step.colour for step in steps)]
+        pairs = zip(befores, steps, strict=False)
+        return next(
+            (
+                step
+                for before, step in pairs
+                if step.colour == colour and step.since_ns >= since_ns and after in ("", before)
+            ),
+            None,
+        )
 
     return wait_for(board, find, f"{colour} light", timeout_s)
 

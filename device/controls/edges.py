@@ -1,10 +1,9 @@
 """Edges of GPIO lines with the kernel's own time.
 
 gpiozero's `when_pressed` carries no time; `pin.when_changed(ticks, state)` does. What `ticks` is, by factory
-(read in the sources of gpiozero 2.0.1 and lg 0.2.2):
+(read in the sources of gpiozero 2.0.1):
 
-- lgpio: seconds as a float, the kernel's `gpio_v2_line_event.timestamp_ns` divided by 10^9. lgpio asks for no
-  real-time event clock, so the kernel stamps with CLOCK_MONOTONIC (Linux 5.7 and later).
+- ours (kernel_pins.py): seconds as a float, the kernel's `gpio_v2_line_event.timestamp_ns` divided by 10^9.
 - native, RPi.GPIO, mock: seconds of `time.monotonic()`, which is CLOCK_MONOTONIC, read when Python noticed.
 - pigpio: microseconds of its own, 32 bits wide, comparable only by `factory.ticks_diff`.
 
@@ -14,6 +13,8 @@ A double holds seconds to better than 2 ns up to 10^7 s (116 days) of uptime.
 import contextlib
 import logging
 import math
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -45,40 +46,42 @@ class Edge(msgspec.Struct, frozen=True, gc=False):
 
 
 def open_pin_factory() -> Any:
-    """Open the board's GPIO chip through lgpio.
+    """Open the pins of this machine: the kernel's GPIO chip, unless GPIOZERO_PIN_FACTORY names another way.
 
     Raises:
         DeviceError: the back end is not installed, this is no Raspberry Pi, or the chip can't be opened.
     """
-    try:
-        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 - a back end that only a Pi has
+    import gpiozero  # noqa: PLC0415 - 65 ms of import, for a board only
 
-        return LGPIOFactory()
+    try:
+        if os.environ.get("GPIOZERO_PIN_FACTORY"):
+            return gpiozero.Device._default_pin_factory()  # noqa: SLF001 - its only way without making a device
+        from device.controls.kernel_pins import KernelPinFactory  # noqa: PLC0415 - as above
+
+        return KernelPinFactory()
     except ImportError as error:
         raise DeviceError(
             "no GPIO back end",
-            expected="the lgpio package",
+            expected="the gpiod package",
             found=str(error),
             remedy="install preroll with its `pi` extra",
         ) from error
     except backend_errors() as error:
         raise DeviceError(
             "no GPIO chip",
-            expected="a Raspberry Pi whose /dev/gpiochip* this user may open",
+            expected="a /dev/gpiochip* that this user may open",
             found=str(error),
-            remedy="add the user to group gpio, or use the bench board",
+            remedy="add the user to group gpio, or set GPIOZERO_PIN_FACTORY",
         ) from error
 
 
 def backend_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions that gpiozero and its back end raise when a line fails."""
-    import sys  # noqa: PLC0415 - keeps what only this function needs in one place
+    from gpiozero.exc import GPIOZeroError  # noqa: PLC0415 - as above
 
-    from gpiozero.exc import GPIOZeroError  # noqa: PLC0415 - 65 ms of import, for a board only
-
-    lgpio = sys.modules.get("lgpio")
+    gpiod = sys.modules.get("gpiod")
     found: tuple[type[Exception], ...] = (GPIOZeroError, OSError)
-    return found if lgpio is None else (*found, lgpio.error)
+    return found if gpiod is None else (*found, gpiod.ChipClosedError, gpiod.RequestReleasedError)
 
 
 def ticks_to_ns(factory: Any, ticks: float, now_ns: int) -> int:
@@ -129,7 +132,7 @@ class EdgeInput:
             self._pin = factory.pin(pin)
             self._pin.input_with_pull(pull)
             self._pin.edges = "both"
-            # No `bounce`: lgpio would stamp edges late and drop short presses.
+            # No `bounce`: gpiozero's back ends stamp edges late then and drop short presses.
             self._pin.when_changed = self._handler
         # Watching comes first and reading second, so that a press in between is seen twice rather than never.
         if self.is_active():

@@ -2,7 +2,9 @@
 
 Contacts bounce. What the recogniser may swallow is exactly this: an opening of the contact shorter than
 `settle_ns`, with the edge that ends it. So a press counts from its first edge, without delay, however short it
-is; two presses closer than `settle_ns` are one. Nothing else is dropped.
+is; two presses closer than `settle_ns` are one. Nothing else is dropped. The kernel reads an edge's direction
+after it happened: of a contact that closes and opens faster than that, only the opening is told. So an opening
+of a contact that was not known to be closed is a press as well, begun and ended there.
 
 All judgements come from the times of the edges, never from when a tick happened to run: a timer is acted upon
 `latency_ns` after it was due, so that an edge stamped before it by the kernel and read later still counts.
@@ -167,8 +169,8 @@ class ButtonRecogniser:
     as simultaneous with it. A button that is already down when its line is claimed is fed as an active edge.
 
     Counted: `swallowed` bounces, `repeated` edges that changed nothing, `late` edges, which came more than
-    `latency_ns` after their time and after a timer that they should have preceded, and `dated` guesses, whose
-    edge came after all.
+    `latency_ns` after their time and after a timer that they should have preceded, `unseen` closings of which
+    only the opening came, and `dated` guesses, whose edge came after all.
     """
 
     def __init__(self, timing: GestureTiming | None = None, *, first_id: int = 1) -> None:
@@ -176,6 +178,7 @@ class ButtonRecogniser:
         self.swallowed = 0
         self.repeated = 0
         self.late = 0
+        self.unseen = 0
         self.dated = 0
         self._ids = itertools.count(first_id)
         self._state = _S.UP
@@ -202,11 +205,15 @@ class ButtonRecogniser:
         if guess_after_ns is not None and active and at_ns < self._began_ns:
             self._date_guess(max(at_ns, guess_after_ns))
             return []
+        is_new = self._edge_ns is None or at_ns > self._edge_ns  # not that of a guess, come after all
         at_ns = at_ns if self._edge_ns is None else max(at_ns, self._edge_ns)
         self._edge_ns = at_ns
         if self._timer_ns is not None and at_ns < self._timer_ns:
             self.late += 1
         gestures = self._advance(at_ns)
+        if self._state is _S.UP and not active and is_new:
+            self.unseen += 1
+            gestures += self._step(_E.CLOSED, at_ns)
         gestures += self._step(_E.CLOSED if active else _E.OPENED, at_ns)
         return gestures
 

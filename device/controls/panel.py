@@ -69,7 +69,7 @@ def indicator_policy(lights: LightsConfig, policy: PanelPolicy) -> IndicatorPoli
 class _LevelWatch:
     """Notices an edge that never came: twice in a row, with no edge between, the level is not as expected.
 
-    lgpio's pipe to Python drops edges in silence when it is full; a crew's press must not go with them. Nobody
+    A back end can drop edges, and a chip can fail to interrupt; a crew's press must not go with them. Nobody
     waits for the end of a press: an opening is given a second to come with its own time.
     """
 

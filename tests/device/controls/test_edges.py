@@ -93,7 +93,7 @@ def test_ticks_in_units_of_their_own_are_turned_by_their_difference() -> None:
     assert ticks_to_ns(Wrapping(), 2**32 - 1_000, now_ns=10**12) == 10**12 - 1_500_000
 
 
-def test_lgpio_ticks_are_seconds_and_exact_for_a_hundred_days() -> None:
+def test_local_ticks_are_seconds_and_exact_for_a_hundred_days() -> None:
     for kernel_ns in (1, 123_456_789_012_345, 100 * 86_400 * 10**9 + 7):
         assert abs(ticks_to_ns(MockFactory(), kernel_ns / 1e9, now_ns=0) - kernel_ns) <= 2
 
@@ -112,9 +112,8 @@ def test_a_pin_that_fails_is_explained(board: BenchBoard, monkeypatch: pytest.Mo
 
 
 def test_without_a_board_the_factory_says_so_in_one_line(tmp_path: Path) -> None:
-    # A process of its own: lgpio leaves a thread and a pipe behind.
-    if Path("/proc/device-tree/system/linux,revision").exists():
-        pytest.skip("this is a Raspberry Pi")
+    if list(Path("/dev").glob("gpiochip*")):
+        pytest.skip("this machine has a GPIO chip")
     program = (
         "from device.controls.edges import open_pin_factory\n"
         "from device.errors import DeviceError\n"

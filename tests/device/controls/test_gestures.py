@@ -54,6 +54,8 @@ def reference(edges: Edges, until_ns: int = FOREVER) -> list[Gesture]:
                 spans.append([at, until_ns * 2])
         elif level and not active:
             spans[-1][1] = at
+        elif not active and (not spans or at - spans[-1][1] >= TIMING.settle_ns):
+            spans.append([at, at])  # its closing was not seen
         level = active
     said: list[Gesture] = []
     for number, (began, ended) in enumerate(spans, 1):
@@ -191,10 +193,30 @@ def test_deadlines_lead_from_one_gesture_to_the_next() -> None:
 
 def test_repeated_edges_change_nothing_and_are_counted() -> None:
     button = ButtonRecogniser(TIMING)
-    assert button.edge(T0, active=False) == []
     assert button.edge(T0 + 1, active=True) == [PressBegan(1, T0 + 1)]
     assert button.edge(T0 + 2, active=True) == []
+    assert button.edge(T0 + 3, active=False) == []
+    assert button.edge(T0 + 4, active=False) == []
     assert button.repeated == 2
+
+
+def test_an_opening_whose_closing_was_not_seen_is_a_press() -> None:
+    button = ButtonRecogniser(TIMING)
+    assert button.edge(T0, active=False) == [PressBegan(1, T0)]
+    assert button.edge(T0 + 40 * MS, active=False) == [ReleasedShort(1, T0, T0), PressBegan(2, T0 + 40 * MS)]
+    assert button.edge(T0 + 50 * MS, active=True) == []
+    assert button.tick(T0 + 4 * S) == [Held(2, T0 + 40 * MS, T0 + 40 * MS + 3 * S)]
+    assert button.unseen == 2
+
+
+def test_the_late_edge_of_a_guessed_opening_is_no_press() -> None:
+    button = ButtonRecogniser(TIMING)
+    button.edge(T0, active=True)
+    button.guess(T0 + S, active=False)
+    assert button.tick(T0 + 2 * S) == [ReleasedShort(1, T0, T0 + S)]
+    assert button.edge(T0 + 100 * MS, active=False) == []
+    assert button.tick(FOREVER) == []
+    assert (button.unseen, button.repeated) == (0, 1)
 
 
 @pytest.mark.parametrize("times", [{"settle_ns": 0}, {"hold_ns": MS}, {"stuck_ns": S}, {"latency_ns": -1}])
@@ -238,6 +260,9 @@ def test_no_press_is_lost_none_is_held_early_and_ids_are_unique(edges: Edges) ->
     for at, active in edges:
         if active and not level and at - opened >= TIMING.settle_ns:
             assert at in began.values()
+        if not level and not active and at - opened >= TIMING.settle_ns:
+            assert at in began.values()
+            opened = at
         if level and not active:
             opened = at
         level = active
