@@ -259,13 +259,13 @@ class CameraManager:
     def complete(self, request: Request) -> None:
         with self._lock:
             self._ready.append(request)
-        os.eventfd_write(self.event_fd, 1)
+            os.eventfd_write(self.event_fd, 1)
 
     def get_ready_requests(self) -> list[Request]:
         with self._lock:
             ready, self._ready = self._ready, []
-        if ready:
-            os.eventfd_read(self.event_fd)
+            if ready:
+                os.eventfd_read(self.event_fd)
         return ready
 
 
