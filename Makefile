@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 3
 POWERCUT_RESULTS ?= build/hil/power-cuts.jsonl
 CAMERA_LONG_SIZE ?= 1280x720
 
-.PHONY: help demo test long camera camera-long check bench fuzz hil powercut powercut-long lock docs deb try-packages try-packages-short clean
+.PHONY: help demo test long camera camera-long check bench fuzz hil powercut powercut-long bytecode lock docs deb try-packages try-packages-short clean
 
 help:
 	@echo "make demo    camera and dock on this machine, press to proof     (DEMO_ARGS='--preroll 5 --seconds 5')"
@@ -85,18 +85,22 @@ $(HIL)/.hil: requirements/hil.txt scripts/system-packages
 	$(HIL)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/hil.txt
 	@touch $@
 
-hil: $(VENV)/.test $(HIL)/.hil
+# A board reads its firmware from a file system that it can't write: without this each start compiles it anew.
+bytecode: $(VENV)/.test
+	$(BIN)/python -m compileall -q device docklink evidence host preroll hil_tests
+
+hil: bytecode $(HIL)/.hil
 	hil_tests/board/build-kernel
 	$(HIL)/bin/pytest hil_tests --ignore=hil_tests/camera --ignore=hil_tests/powercut --ignore=hil_tests/mutations --lg-env $(HIL_ENV) -o junit_family=xunit1 --junitxml build/hil/junit.xml --bench-report build/hil/report.html $(HIL_ARGS)
 
 # In the product's own environment: dock and judges run on the host. The long form: docs/reports/power-cuts.md.
-powercut: $(VENV)/.test
+powercut: bytecode
 	scripts/system-packages hil
 	hil_tests/board/build-kernel
 	$(BIN)/pytest hil_tests/powercut hil_tests/mutations -m "not long" --junitxml build/hil/powercut.xml $(POWERCUT_ARGS)
 
 # A thousand cuts, in as many runs as one likes: it goes on where its results end.
-powercut-long: $(VENV)/.test
+powercut-long: bytecode
 	scripts/system-packages hil
 	hil_tests/board/build-kernel
 	$(BIN)/python -m hil_tests.powercut --cuts 1000 --results $(POWERCUT_RESULTS) --report docs/reports/power-cuts.md
