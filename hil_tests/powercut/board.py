@@ -74,8 +74,8 @@ class CutBoard(VirtualBoard):
     def has_seen(self, edge_ns: int) -> bool:
         """Whether the board's kernel has surely ticked since an edge, by when the camera told of frames.
 
-        A simulated line loses both edges of a press between two ticks, and a board that is short of processor,
-        or stands still, has them far apart: 0.1 s and more of the host's time. Frames told at times that lie
+        Of a press between two ticks a simulated line tells one edge, and a board that is short of processor, or
+        stands still, has ticks far apart: 0.1 s and more of the host's time. Frames told at times that lie
         apart have ticks between them; two such pauses, for one of them may be the board's own.
         """
         self.record.read()
