@@ -69,7 +69,7 @@ def open_pin_factory() -> Any:
     except backend_errors() as error:
         raise DeviceError(
             "no GPIO chip",
-            expected="a /dev/gpiochip* that this user may open",
+            expected="a Raspberry Pi whose /dev/gpiochip* this user may open",
             found=str(error),
             remedy="add the user to group gpio, or set GPIOZERO_PIN_FACTORY",
         ) from error

@@ -71,11 +71,13 @@ class KernelPinFactory(LocalPiFactory):  # type: ignore[misc]  # gpiozero ships 
 
     Raises:
         OSError: the chip can't be opened.
+        PinUnknownPi: this is no Raspberry Pi; many other machines have GPIO chips, wired to something else.
     """
 
     def __init__(self, chip: str | None = None) -> None:
         super().__init__()
         self.lost_edges = 0
+        self._get_board_info()
         self.chip = gpiod.Chip(chip or find_chip())
         self.pin_class = _KernelPin
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol, Self
 
 import gpiod
 import pytest
-from gpiozero.exc import PinFixedPull, PinInvalidFunction, PinInvalidPull, PinSetInput
+from gpiozero.exc import PinFixedPull, PinInvalidFunction, PinInvalidPull, PinSetInput, PinUnknownPi
 
 from device.controls.bench_board import BenchBoard
 from device.controls.config import LightsConfig
-from device.controls.edges import Edge, EdgeInput
+from device.controls.edges import Edge, EdgeInput, open_pin_factory
 from device.controls.kernel_pins import KernelPinFactory, find_chip
 from device.controls.outputs import GpioOutputs
 from device.controls.patterns import Line
@@ -226,6 +226,18 @@ def test_what_a_line_cannot_do_is_refused(kernel_board: KernelBoard) -> None:
     assert pin.state is True
     with pytest.raises(PinFixedPull):
         pin.pull = "up"
+
+
+def test_a_machine_that_is_no_pi_is_refused_before_a_line_of_it_is_touched(
+    kernel_board: KernelBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_self: object) -> int:
+        raise PinUnknownPi("no revision")
+
+    monkeypatch.setattr(KernelPinFactory, "_get_revision", unknown)
+    with pytest.raises(DeviceError, match="no GPIO chip, expected a Raspberry Pi"):
+        open_pin_factory()
+    assert kernel_board[1].requests == []
 
 
 class _Info:
