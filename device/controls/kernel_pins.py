@@ -27,11 +27,11 @@ from gpiod.line import Edge as Detection
 from gpiozero.exc import PinFixedPull, PinInvalidFunction, PinInvalidPull, PinSetInput
 from gpiozero.pins.local import LocalPiFactory, LocalPiPin
 
-__all__ = ["CONSUMER", "KernelPinFactory", "find_chip"]
+__all__ = ["KernelPinFactory", "find_chip"]
 
 _log = logging.getLogger(__name__)
 
-CONSUMER = "preroll"
+_CONSUMER = "preroll"
 """What the firmware calls itself towards the kernel."""
 _LABELS = frozenset({"pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1"})
 """The chips that a Raspberry Pi's header hangs on."""
@@ -189,7 +189,7 @@ class _KernelPin(LocalPiPin):  # type: ignore[misc]  # gpiozero ships no types
         self._release()
         buffered = None if settings.edge_detection is Detection.NONE else _BUFFERED_EDGES
         self._request = self.factory.chip.request_lines(
-            {self._number: settings}, consumer=CONSUMER, event_buffer_size=buffered
+            {self._number: settings}, consumer=_CONSUMER, event_buffer_size=buffered
         )
         self._settings = settings
 

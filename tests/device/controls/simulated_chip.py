@@ -5,18 +5,12 @@
 
 import os
 import time
-from collections.abc import Iterator
 
 import gpiod
-import pytest
 from gpiod.line import Bias, Direction, Value
 from gpiod.line import Edge as Detection
 
-from device.controls.kernel_pins import KernelPinFactory
-
-__all__ = ["SimulatedChip", "kernel_board"]
-
-_PI_4B = 0xC03111
+__all__ = ["SimulatedChip"]
 
 
 class SimulatedChip:
@@ -99,16 +93,3 @@ class SimulatedRequest:
     def release(self) -> None:
         self.is_released = True
         os.close(self.fd)
-
-
-@pytest.fixture
-def kernel_board(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[KernelPinFactory, SimulatedChip]]:
-    """The firmware's pin factory on a simulated chip of a Pi 4."""
-    chip = SimulatedChip()
-    monkeypatch.setattr(gpiod, "Chip", lambda _path: chip)
-    monkeypatch.setattr(KernelPinFactory, "_get_revision", lambda _self: _PI_4B)
-    factory = KernelPinFactory("/dev/gpiochip0")
-    yield factory, chip
-    factory.close()
-    assert all(request.is_released for request in chip.requests)
-    assert not chip.is_open

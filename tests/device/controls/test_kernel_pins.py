@@ -18,9 +18,7 @@ from device.controls.kernel_pins import KernelPinFactory, find_chip
 from device.controls.outputs import GpioOutputs
 from device.controls.patterns import Line
 from device.errors import DeviceError
-from tests.device.controls.simulated_chip import SimulatedChip, kernel_board
-
-__all__ = ["kernel_board"]
+from tests.device.controls.simulated_chip import SimulatedChip
 
 S = 1_000_000_000
 LINE = 12
