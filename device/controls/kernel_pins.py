@@ -4,7 +4,7 @@ Why not lgpio, which gpiozero would take by itself (read in the sources of lg 0.
 
 - A line claimed just before lgpio's thread of alerts goes to sleep for the first time wakes it no more: its
   signal is sent between the look at the list and the wait. No edge of that line is told from then on.
-- That thread wakes 2,000 times a second, and a full pipe to Python drops edges in silence.
+- That thread wakes every 0.5 ms, and a full pipe to Python drops edges in silence.
 
 Here a thread for each watched line waits in poll(2) for edges and for nothing else. What the kernel itself had
 to drop shows in its numbers of the edges, and is counted.
